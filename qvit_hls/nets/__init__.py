@@ -1,0 +1,1 @@
+"""Vision Transformers made of quantized modules, their configurations, and the model file."""

@@ -1,0 +1,1 @@
+"""Number grids, fake quantization, quantized modules, and the choice of steps and 8-bit rows."""

@@ -1,0 +1,1 @@
+"""Quantization-aware training: data augmentation and the training loop."""

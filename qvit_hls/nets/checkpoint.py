@@ -1,0 +1,198 @@
+"""The model file ``model.pt``: written atomically, read without running anything in it, checked completely.
+
+The format is specified in docs/model-format.md.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qvit_hls.errors import QvitError
+from qvit_hls.nets.config import VitConfig, parse_config
+from qvit_hls.nets.vit import QuantVisionTransformer
+from qvit_hls.quant.rows import MAX_BIAS_CODE
+
+FORMAT = "qvit-hls model"
+VERSION = 1
+
+_KEYS = ("format", "version", "config", "tensors")
+#: Rows with a fault that are listed one by one for each tensor; the others are counted.
+_LISTED_ROWS = 4
+
+
+def save_model(model: QuantVisionTransformer, path: str | os.PathLike[str]) -> None:
+    """Write ``model`` to ``path``; an existing file is replaced in one step, or stays if writing fails.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": model.config.model_dump(mode="json"),
+        "tensors": {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()},
+    }
+    # Through memory: torch.save would otherwise put the temporary file's name into the archive, and the
+    # same model would not give the same bytes.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(buffer.getvalue())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_model(path: str | os.PathLike[str]) -> QuantVisionTransformer:
+    """Read a model file; the model is on the CPU, in evaluation mode, with quantization on.
+
+    Raises:
+        QvitError: the file is missing, is no model file, holds anything but tensors and plain values, or
+            describes a model that is not valid; every problem found.
+    """
+    content = _read(Path(path))
+    _check_header(content, path)
+    config = parse_config(content["config"])
+    # Without memory: a file must not make us allocate what it does not itself contain.
+    with torch.device("meta"):
+        model = QuantVisionTransformer(config)
+    tensors = content["tensors"]
+    problems = list(_tensor_problems(tensors, model.state_dict()))
+    if not problems:
+        problems = list(_value_problems(tensors, config))
+    if problems:
+        raise QvitError(problems)
+    model.load_state_dict(tensors, assign=True)
+    problems = list(_bias_problems(model))
+    if problems:
+        raise QvitError(problems)
+    return model.eval()
+
+
+# ---------------------------------------------------------------- the file
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise QvitError(f"There is no model file {path}.") from None
+    except IsADirectoryError:
+        raise QvitError(f"{path} is a folder; it should be a model file such as model.pt.") from None
+    except OSError as error:
+        raise QvitError(f"The model file {path} cannot be read: {error.strerror or error}.") from None
+    except pickle.UnpicklingError as error:
+        # torch names the first object that is not on its list of harmless ones; it did not run it.
+        found = re.search(r"GLOBAL (\S+)|Unsupported (?:class|global)[: ]+(\S+)", str(error))
+        if found:
+            name = (found[1] or found[2]).rstrip(".,")
+            raise QvitError(
+                f"{path} contains code or Python objects ({name}), which were not loaded; a model file holds "
+                "tensors and plain values only, as save_model writes it."
+            ) from None
+        raise QvitError(_not_a_checkpoint(path)) from None
+    except Exception:  # whatever a damaged archive or pickle makes the reader stumble over
+        raise QvitError(_not_a_checkpoint(path)) from None
+
+
+def _not_a_checkpoint(path: Path) -> str:
+    return f"{path} is not a model file, or it is truncated or damaged; it should be a file that save_model wrote."
+
+
+def _check_header(content: object, path: str | os.PathLike[str]) -> None:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise QvitError(
+            f"{path} is a torch checkpoint but not a qvit-hls model; "
+            f'it should be a dictionary whose "format" is "{FORMAT}".'
+        )
+    if content.get("version") != VERSION or isinstance(content["version"], bool):
+        raise QvitError(
+            f"{path} has model format version {content.get('version')!r:.40}; this program reads version {VERSION}."
+        )
+    problems = [f'{path} has no entry "{key}".' for key in _KEYS if key not in content]
+    problems += [f'{path} has an unknown entry "{key!s:.60}".' for key in content if key not in _KEYS]
+    if "tensors" in content and not isinstance(content["tensors"], dict):
+        problems.append(f'The entry "tensors" of {path} should be a dictionary of tensors by name.')
+    if problems:
+        raise QvitError(problems)
+
+
+# ---------------------------------------------------------------- the tensors
+
+
+def _tensor_problems(tensors: dict[Any, Any], expected: dict[str, Tensor]) -> Iterator[str]:
+    """What is wrong with names, types and shapes, and with values that are no numbers."""
+    for name, want in expected.items():
+        if name not in tensors:
+            yield f"Tensor {name} is missing; it should be {_describe(want)}."
+            continue
+        got = tensors[name]
+        if not isinstance(got, Tensor) or got.layout is not torch.strided:
+            yield f"Tensor {name} is not a dense tensor; it should be {_describe(want)}."
+        elif got.dtype != want.dtype or got.shape != want.shape:
+            yield f"Tensor {name} is {_describe(got)}; it should be {_describe(want)}."
+        elif got.is_floating_point() and not got.isfinite().all():
+            bad = int((~got.isfinite()).sum())
+            yield f"Tensor {name} has {bad} of {got.numel()} values that are NaN or infinite; all should be finite."
+    for name in tensors:
+        if name not in expected:
+            yield f"Tensor {name!s:.80} does not belong to the model that the configuration describes."
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {list(tensor.shape)}"
+
+
+def _value_problems(tensors: dict[str, Tensor], config: VitConfig) -> Iterator[str]:
+    """What is wrong with steps and row widths, once all tensors are there."""
+    for name, tensor in tensors.items():
+        layer, _, attribute = name.rpartition(".")
+        if attribute == "row_bits":
+            bad = ((tensor != 4) & (tensor != 8)).nonzero().flatten().tolist()
+            for row in bad[:_LISTED_ROWS]:
+                yield f"Row {row} of {layer} has {int(tensor[row])}-bit weights; rows are 4 or 8 bit."
+            yield from _more_rows(layer, bad)
+        elif attribute == "row_scale":
+            bad = (tensor <= 0).nonzero().flatten().tolist()
+            for row in bad[:_LISTED_ROWS]:
+                yield f"Row {row} of {layer} has the step {float(tensor[row]):g}; steps are greater than 0."
+            yield from _more_rows(layer, bad)
+        elif attribute == "scale" and tensor <= 0:
+            yield f"Tensor {name} is {float(tensor):g}; steps are greater than 0."
+        elif name.endswith("score_quant.scale") and tensor != torch.tensor(config.score_step):
+            yield f"Tensor {name} is {float(tensor):g}; it should be config.score_step, {config.score_step:g}."
+
+
+def _bias_problems(model: QuantVisionTransformer) -> Iterator[str]:
+    """Biases that the integer format of ``bias / (row_scale * input_scale)`` cannot hold."""
+    for name, layer, input_quant in model.weight_layers():
+        step = layer.row_scale.detach().double() * input_quant.scale.detach().double()
+        codes = layer.bias.detach().double().abs() / step
+        # Twice the bound of training: what rounding of the bound itself adds is no fault.
+        bad = (codes >= 2 * MAX_BIAS_CODE).nonzero().flatten().tolist()
+        for row in bad[:_LISTED_ROWS]:
+            yield (
+                f"Row {row} of {name} has the bias {float(layer.bias[row]):g}, which is {float(codes[row]):.3g} "
+                f"times the row's step times the input's step; it should be less than {2 * MAX_BIAS_CODE:.0f}."
+            )
+        yield from _more_rows(name, bad)
+
+
+def _more_rows(layer: str, rows: list[int]) -> Iterator[str]:
+    if len(rows) > _LISTED_ROWS:
+        yield f"The same holds for {len(rows) - _LISTED_ROWS} more rows of {layer}."
