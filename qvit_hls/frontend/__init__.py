@@ -1,0 +1,1 @@
+"""From PyTorch to the IR: torch.export, translated operator by operator."""

@@ -1,0 +1,149 @@
+"""What the importer builds while it walks an exported program: values, nodes and their names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qvit_hls.ir import float_ops as ops
+from qvit_hls.ir.graph import Graph, Node, Op
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A value that depends on the input: a node of the graph; ``shape`` leaves the batch out."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """A value that does not depend on the input, computed during the import.
+
+    Attributes:
+        tensor: with the batch dimension, where the program has one.
+        origin: the parameter or buffer that it comes from first, for naming.
+        row_scale, row_bits: set on weights that ``qvit::fake_quantize_rows`` has rounded.
+    """
+
+    tensor: Tensor
+    origin: str = ""
+    row_scale: np.ndarray | None = None
+    row_bits: np.ndarray | None = None
+
+    @property
+    def array(self) -> np.ndarray:
+        """The value as float32."""
+        return to_array(self.tensor)
+
+
+Value = Symbol | Folded
+
+
+class Unsupported(Exception):  # noqa: N818  (caught in the importer, which collects them all)
+    """What an operation's handler cannot express in the IR; the text completes ``<op> is not supported``."""
+
+
+def to_array(tensor: Tensor) -> np.ndarray:
+    """A tensor's values as a contiguous float32 array."""
+    return np.ascontiguousarray(tensor.detach().cpu().to(torch.float32).numpy())
+
+
+class GraphBuilder:
+    """Collects nodes under provisional names; ``finish`` gives them names that follow the modules.
+
+    Args:
+        batch: batch size of the traced program.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.source = ""  # module path of the operation that is being imported
+        self._nodes: list[Node] = []
+
+    def emit(self, op: Op, *inputs: Value) -> Symbol:
+        """Append a node.
+
+        Raises:
+            Unsupported: the operation does not fit the shapes of its inputs.
+        """
+        symbols = [self.symbol(value) for value in inputs]
+        try:
+            shape = op.infer_shape(tuple(s.shape for s in symbols))
+        except ValueError as error:
+            raise Unsupported(f"here: {error}") from error
+        name = f"%{len(self._nodes)}"
+        self._nodes.append(Node(name, op, tuple(s.name for s in symbols), shape, source=self.source))
+        return Symbol(name, shape)
+
+    def symbol(self, value: Value) -> Symbol:
+        """``value`` as a node; a folded value becomes a Constant, its batch dimension stripped."""
+        if isinstance(value, Symbol):
+            return value
+        array = to_array(self.strip_batch(value.tensor))
+        name = f"%{len(self._nodes)}"
+        self._nodes.append(Node(name, ops.Constant(array), (), tuple(array.shape), source=value.origin))
+        return Symbol(name, tuple(array.shape))
+
+    def strip_batch(self, tensor: Tensor, rank: int = 3) -> Tensor:
+        """A constant without its batch dimension, if it has one: all ``rank`` dimensions.
+
+        Raises:
+            Unsupported: the constant differs between the elements of the batch.
+        """
+        if tensor.dim() < rank:
+            return tensor
+        if not torch.equal(tensor, tensor[:1].expand_as(tensor)):
+            raise Unsupported("with a constant that differs between images of a batch")
+        return tensor[0]
+
+    def finish(self, name: str, outputs: list[Symbol]) -> Graph:
+        """The graph, its nodes named after modules."""
+        names = _choose_names(self._nodes)
+        nodes = tuple(
+            replace(node, name=names[node.name], inputs=tuple(names[i] for i in node.inputs))
+            for node in self._nodes
+        )
+        return Graph(name, nodes, tuple(names[output.name] for output in outputs))
+
+
+_LAYOUT = (ops.Reshape, ops.Permute)
+
+
+def _choose_names(nodes: list[Node]) -> dict[str, str]:
+    """Final names: a module's path, or the path and a suffix where several operations share a module.
+
+    The path alone goes to the one operation of a module without submodules (reshapes aside), so
+    ``blocks.0.mlp.fc1`` is that layer's product; others are ``blocks.0.attn.matmul`` and so on.
+    """
+    computing = Counter(node.source for node in nodes if not isinstance(node.op, _LAYOUT))
+    parents = {
+        ".".join(parts[:i]) for node in nodes for parts in [node.source.split(".")] for i in range(len(parts))
+    }
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for node in nodes:
+        alone = computing[node.source] == 1 and not isinstance(node.op, _LAYOUT)
+        if node.source and alone and node.source not in parents:
+            wanted = node.source
+        else:
+            wanted = f"{node.source}.{_suffix(node.op)}".lstrip(".")
+        chosen = wanted
+        count = 1
+        while chosen in taken:
+            chosen = f"{wanted}_{count}"
+            count += 1
+        taken.add(chosen)
+        names[node.name] = chosen
+    return names
+
+
+def _suffix(op: Op) -> str:
+    if isinstance(op, ops.Elementwise):
+        return op.function
+    return {"concat_tokens": "concat", "take_token": "token", "mean_tokens": "mean"}.get(op.kind, op.kind)

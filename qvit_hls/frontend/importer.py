@@ -1,0 +1,163 @@
+"""PyTorch module to float graph: torch.export traces it, handlers translate each operator.
+
+Whatever does not depend on the input is computed here, so weights, expanded tokens and position
+embeddings arrive as constants.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from qvit_hls.errors import QvitError
+from qvit_hls.frontend.aten import HANDLERS, supported_operators
+from qvit_hls.frontend.builder import Folded, GraphBuilder, Symbol, Unsupported, Value, to_array
+from qvit_hls.ir.float_ops import Input
+from qvit_hls.ir.graph import Graph
+
+#: Images traced at once. Two, because torch.export specialises on one, and nothing here needs more.
+_BATCH = 2
+#: Operators under which row-quantized weights stay row-quantized.
+_KEEPS_ROWS = {"aten.reshape.default", "aten.view.default", "aten.flatten.using_ints", "aten.clone.default"}
+
+
+def import_module(module: nn.Module, example: Tensor, name: str) -> Graph:
+    """Trace ``module`` in evaluation mode and translate it to a float graph.
+
+    Args:
+        module: takes one float tensor and returns one; not changed.
+        example: an input ``[batch, ...]``, for its shape.
+        name: the graph's name.
+
+    Raises:
+        QvitError: the module cannot be traced, or uses operators that the IR does not have; all of them
+            are listed, with the module each is in.
+    """
+    program = _trace(module, example)
+    walk = _Walk(program)
+    outputs = walk.run()
+    if walk.problems:
+        supported = ", ".join(supported_operators())
+        raise QvitError([*walk.problems, f"Supported operators are: {supported}."])
+    return walk.builder.finish(name, outputs)
+
+
+def _trace(module: nn.Module, example: Tensor) -> ExportedProgram:
+    batch = example[:1].expand(_BATCH, *example.shape[1:]).contiguous()
+    model = copy.deepcopy(module).eval()
+    try:
+        with torch.no_grad():
+            # An empty table decomposes nothing, but makes in-place operators functional.
+            return torch.export.export(model, (batch,)).run_decompositions({})
+    except Exception as error:  # torch.export raises whatever its parts and the module raise
+        first_line = str(error).strip().split("\n")[0]
+        raise QvitError(f"torch.export cannot trace the model: {first_line}") from error
+
+
+class _Walk:
+    """One pass over the operators of an exported program."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        program.graph.eliminate_dead_code()
+        self.program = program
+        self.builder = GraphBuilder(_BATCH)
+        self.problems: list[str] = []
+        self._values: dict[fx.Node, Value | None] = {}  # None: depends on something unsupported
+
+    def run(self) -> list[Symbol]:
+        """Translate every operator; problems are collected, not raised."""
+        outputs: list[Symbol] = []
+        placeholders = self._placeholders()
+        for node in self.program.graph.nodes:
+            self.builder.source = _module_path(node)
+            if node.op == "placeholder":
+                self._values[node] = placeholders[node.name]()
+            elif node.op == "output":
+                values = [self._values[value] for value in node.args[0]]
+                outputs = [self.builder.symbol(value) for value in values if value is not None]
+            else:
+                self._values[node] = self._translate(node)
+        return outputs
+
+    def _placeholders(self) -> dict[str, Callable[[], Value]]:
+        """For every placeholder, what makes its value: the input, or a parameter, buffer or constant."""
+        makers: dict[str, Callable[[], Value]] = {}
+        tensors = {**self.program.constants, **self.program.state_dict}
+        shapes = {n.name: n.meta["val"].shape for n in self.program.graph.nodes if n.op == "placeholder"}
+        for spec in self.program.graph_signature.input_specs:
+            placeholder = spec.arg.name
+            if spec.kind is InputKind.USER_INPUT:
+                makers[placeholder] = lambda p=placeholder: self._input(p, shapes[p])  # type: ignore[misc]
+            else:
+                target = str(spec.target)
+                makers[placeholder] = lambda t=target: Folded(tensors[t].detach(), t)  # type: ignore[misc]
+        return makers
+
+    def _input(self, name: str, shape: torch.Size) -> Symbol:
+        self.builder.source = name
+        return self.builder.emit(Input(tuple(int(n) for n in shape[1:])))
+
+    def _translate(self, node: fx.Node) -> Value | None:
+        operator = str(node.target)
+        handler = HANDLERS.get(operator)
+        read = [self._values[n] for n in node.all_input_nodes]
+        if read and all(isinstance(value, Folded) for value in read):
+            return self._fold(node)
+        if handler is None:
+            # Plain Python functions only take results of operators apart; those are reported already.
+            if isinstance(node.target, torch._ops.OpOverload) or None not in read:
+                self._report(f"{operator} is not supported.")
+            return None
+        if None in read:
+            return None
+        try:
+            args, kwargs = _substitute(node, self._values.__getitem__)
+            return handler(self.builder, node, *args, **kwargs)
+        except Unsupported as reason:
+            self._report(f"{operator} is not supported {reason}.")
+            return None
+
+    @torch.no_grad()
+    def _fold(self, node: fx.Node) -> Folded:
+        """Compute an operator whose arguments are all constant."""
+        assert callable(node.target)
+        folded = {n: v for n in node.all_input_nodes for v in [self._values[n]] if isinstance(v, Folded)}
+        args, kwargs = _substitute(node, lambda n: folded[n].tensor)
+        result = node.target(*args, **kwargs)
+        first = next(iter(folded.values()))
+        operator = str(node.target)
+        if operator == "qvit.fake_quantize_rows.default":
+            _, scale, bits = folded.values()
+            row_bits = bits.tensor.detach().cpu().numpy().astype("uint8")
+            return Folded(result, first.origin, to_array(scale.tensor).astype("float64"), row_bits)
+        if operator in _KEEPS_ROWS and result.shape[:1] == first.tensor.shape[:1]:
+            return Folded(result, first.origin, first.row_scale, first.row_bits)
+        return Folded(result, first.origin)
+
+    def _report(self, problem: str) -> None:
+        self.problems.append(f"{self.builder.source or 'the model itself'}: {problem}")
+
+
+def _substitute(node: fx.Node, function: Callable[[fx.Node], Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of ``node`` with ``function(n)`` in place of every fx node n in them."""
+
+    def visit(argument: Any) -> Any:
+        if isinstance(argument, fx.Node):
+            return function(argument)
+        return [visit(a) for a in argument] if isinstance(argument, list | tuple) else argument
+
+    return visit(node.args), {key: visit(argument) for key, argument in node.kwargs.items()}
+
+
+def _module_path(node: fx.Node) -> str:
+    """Path of the innermost module that a node comes from; repeated calls (``quant@1``) share one."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = str(list(stack.values())[-1][0]) if stack else ""
+    return re.sub(r"@\d+", "", path)
