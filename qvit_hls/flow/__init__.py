@@ -1,0 +1,1 @@
+"""Running things outside the package: tools, compilers, and writing the output folder."""

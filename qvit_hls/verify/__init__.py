@@ -1,0 +1,1 @@
+"""Proving a generated project equal to the golden integer graph, layer by layer."""

@@ -1,0 +1,33 @@
+"""The command ``qvit-hls``: its verbs, and how problems reach the user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from qvit_hls import __version__
+from qvit_hls.cli.csim import csim
+from qvit_hls.cli.doctor import doctor
+from qvit_hls.cli.estimate import estimate
+from qvit_hls.cli.gen import gen
+from qvit_hls.errors import QvitError
+
+
+class _Verbs(click.Group):
+    """A group that turns every QvitError into one line per problem on stderr, and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except QvitError as error:
+            for problem in error.problems:
+                click.echo(f"error: {problem}", err=True)
+            ctx.exit(1)
+
+
+# The modules of the verbs import only click; torch and all else come in when a verb runs.
+@click.group(cls=_Verbs, commands=[gen, csim, estimate, doctor])
+@click.version_option(__version__, prog_name="qvit-hls")
+def main() -> None:
+    """Quantized Vision Transformers to FPGA accelerators, bit-exact on the way."""

@@ -1,0 +1,27 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+model_argument: Decorator = click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.pt")
+board_option: Decorator = click.option(
+    "--board",
+    default="zcu102",
+    show_default=True,
+    metavar="NAME",
+    help="Board to choose the accelerator for.",
+)
+clock_option: Decorator = click.option(
+    "--clock",
+    "clock_mhz",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MHZ",
+    help="Clock of the accelerator. [default: the board's]",
+)

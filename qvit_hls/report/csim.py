@@ -1,0 +1,93 @@
+"""The result of ``qvit-hls csim`` as a table and a verdict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from qvit_hls.verify.compare import LayerResult
+from qvit_hls.verify.csim import CsimReport
+
+#: Beyond this many layers, those that are equal are shown as one row per block.
+_LAYER_ROWS = 48
+_BLOCK = re.compile(r"(.*?\.\d+)(?:\.|$)")
+
+
+def csim_table(report: CsimReport) -> Table:
+    """Layers with the number of compared and differing values; a deep network's equal layers per block."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Layer")
+    table.add_column("Unit")
+    table.add_column("Values compared", justify="right")
+    table.add_column("Mismatches", justify="right")
+    for name, units, values, mismatches in _rows(report.layers):
+        style = "bold red" if mismatches else ""
+        table.add_row(name, units, f"{values:,}", Text(f"{mismatches:,}", style=style))
+    return table
+
+
+def csim_verdict(report: CsimReport) -> Text:
+    """What was compared with which result, where the first difference is, and the accuracy."""
+    values = sum(layer.values for layer in report.layers)
+    mismatches = sum(layer.mismatches for layer in report.layers)
+    built = (
+        "program unchanged"
+        if report.program.seconds is None
+        else f"compiled in {report.program.seconds:.1f} s"
+    )
+    lines = Text()
+    lines.append(
+        "equal" if report.passed else "NOT EQUAL", style="bold green" if report.passed else "bold red"
+    )
+    lines.append(
+        f": {mismatches:,} mismatches in {values:,} values of {len(report.layers)} layers, "
+        f"{report.images} images ({report.origin}), {report.variant} C-simulation\n"
+    )
+    if report.first is not None:
+        lines.append(first_mismatch(report) + "\n", style="red")
+    if report.top1 is not None:
+        lines.append(
+            f"top-1: {report.top1.simulated:.2%} by the C-simulation, {report.top1.golden:.2%} by the golden graph\n"
+        )
+    lines.append(
+        f"time: {built}, simulation {report.simulation_seconds:.1f} s, golden graph {report.golden_seconds:.1f} s"
+    )
+    return lines
+
+
+def first_mismatch(report: CsimReport) -> str:
+    """Where the first difference is, what was expected, and where the failing vector lies."""
+    first = report.first
+    if first is None:
+        return ""
+    tensor = first.tensor
+    head = "" if tensor.entry.head is None else f"head {tensor.entry.head}, "
+    saved = "" if report.vector is None else f"; failing vector in {report.vector}"
+    return (
+        f"first differing layer: {tensor.layer} ({tensor.unit}), tensor {tensor.entry.node}, image {first.image}, "
+        f"{head}token {first.token}, channel {first.channel}: expected {first.expected}, got {first.got}{saved}"
+    )
+
+
+def _rows(layers: Sequence[LayerResult]) -> list[tuple[str, str, int, int]]:
+    if len(layers) <= _LAYER_ROWS:
+        return [(layer.layer, layer.unit, layer.values, layer.mismatches) for layer in layers]
+    rows: list[tuple[str, list[LayerResult]]] = []
+    for layer in layers:
+        found = _BLOCK.match(layer.layer)
+        name = layer.layer if found is None or layer.mismatches else found[1]
+        if not rows or rows[-1][0] != name:
+            rows.append((name, []))
+        rows[-1][1].append(layer)
+    return [
+        (
+            name if len(group) == 1 else f"{name} ({len(group)} layers)",
+            ", ".join(dict.fromkeys(layer.unit for layer in group)),
+            sum(layer.values for layer in group),
+            sum(layer.mismatches for layer in group),
+        )
+        for name, group in rows
+    ]
