@@ -45,7 +45,8 @@ def import_module(module: nn.Module, example: Tensor, name: str) -> Graph:
     outputs = walk.run()
     if walk.problems:
         supported = ", ".join(supported_operators())
-        raise QvitError([*walk.problems, f"Supported operators are: {supported}."])
+        problems = dict.fromkeys(walk.problems)  # a module that is called twice is reported once
+        raise QvitError([*problems, f"Supported operators are: {supported}."])
     return walk.builder.finish(name, outputs)
 
 

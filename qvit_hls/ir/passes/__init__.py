@@ -1,0 +1,1 @@
+"""Passes: functions ``Graph -> Graph``, one per file; ``ir/pipeline.py`` puts them in order."""

@@ -1,0 +1,80 @@
+"""The order of the passes, and running them with each one's effect checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from qvit_hls.errors import QvitError
+from qvit_hls.ir.float_ops import Input
+from qvit_hls.ir.graph import Graph
+from qvit_hls.ir.integer_ops import QuantizedInput
+from qvit_hls.ir.passes.attach_quantization import attach_quantization
+from qvit_hls.ir.passes.canonicalize_tokens import canonicalize_tokens
+from qvit_hls.ir.passes.eliminate_dead import eliminate_dead
+from qvit_hls.ir.passes.fold_layer_norm_affine import fold_layer_norm_affine
+from qvit_hls.ir.passes.fold_layer_scale import fold_layer_scale
+from qvit_hls.ir.passes.fuse_attention import fuse_attention
+from qvit_hls.ir.passes.group_row_precisions import group_row_precisions
+from qvit_hls.ir.passes.legalize_patch_embedding import legalize_patch_embedding
+from qvit_hls.ir.passes.merge_layout import merge_layout
+
+Pass = Callable[[Graph], Graph]
+
+#: From the graph as traced to one that lowering understands.
+FLOAT_PASSES: Sequence[Pass] = (
+    eliminate_dead,
+    merge_layout,
+    attach_quantization,
+    fold_layer_scale,
+    legalize_patch_embedding,
+    fuse_attention,
+    canonicalize_tokens,
+    fold_layer_norm_affine,
+)
+#: After lowering; bit-equal.
+INTEGER_PASSES: Sequence[Pass] = (group_row_precisions,)
+
+#: Largest error of a float pass, relative to the largest output, both graphs run in float64.
+_TOLERANCE = 1e-6
+
+
+def run_passes(graph: Graph, passes: Sequence[Pass], verify: bool = False) -> Graph:
+    """Apply ``passes`` in order.
+
+    Args:
+        graph: float or integer.
+        passes: as in FLOAT_PASSES and INTEGER_PASSES.
+        verify: run the graph before and after each pass on the same random images and compare.
+
+    Raises:
+        QvitError: with ``verify``, a pass changes what the graph computes; names the pass.
+    """
+    for apply in passes:
+        after = apply(graph)
+        if verify:
+            _compare(graph, after, getattr(apply, "__name__", str(apply)))
+        graph = after
+    return graph
+
+
+def _compare(before: Graph, after: Graph, name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = [
+        # In float64, so that a difference is the pass's and not that of float32 roundings.
+        torch.randn(2, *node.shape, generator=generator, dtype=torch.float64)
+        for node in before
+        if isinstance(node.op, Input | QuantizedInput)
+    ]
+    values = before.run(*images), after.run(*images)
+    for old, new in zip(before.outputs, after.outputs, strict=True):
+        expected, got = values[0][old], values[1][new]
+        if expected.shape != got.shape:
+            raise QvitError(f"Pass {name} changes the shape of output {old}.")
+        allowed = _TOLERANCE * float(expected.abs().max()) if expected.is_floating_point() else 0.0
+        error = float((expected - got).abs().max())
+        if not error <= allowed:
+            raise QvitError(
+                f"Pass {name} changes output {old} by up to {error:.3g}; at most {allowed:.3g} is allowed."
+            )
