@@ -88,14 +88,17 @@ def load_model(path: str | os.PathLike[str]) -> QuantVisionTransformer:
 
 
 def _read(path: Path) -> Any:
+    # The file is read here, not by torch, which reports damaged archives as failures of the file system.
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise QvitError(f"There is no model file {path}.") from None
     except IsADirectoryError:
         raise QvitError(f"{path} is a folder; it should be a model file such as model.pt.") from None
     except OSError as error:
         raise QvitError(f"The model file {path} cannot be read: {error.strerror or error}.") from None
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch names the first object that is not on its list of harmless ones; it did not run it.
         found = re.search(r"GLOBAL (\S+)|Unsupported (?:class|global)[: ]+(\S+)", str(error))
@@ -111,7 +114,10 @@ def _read(path: Path) -> Any:
 
 
 def _not_a_checkpoint(path: Path) -> str:
-    return f"{path} is not a model file, or it is truncated or damaged; it should be a file that save_model wrote."
+    return (
+        f"{path} is not a model file, or it is truncated or damaged; "
+        "it should be a file that save_model wrote."
+    )
 
 
 def _check_header(content: object, path: str | os.PathLike[str]) -> None:
@@ -122,7 +128,8 @@ def _check_header(content: object, path: str | os.PathLike[str]) -> None:
         )
     if content.get("version") != VERSION or isinstance(content["version"], bool):
         raise QvitError(
-            f"{path} has model format version {content.get('version')!r:.40}; this program reads version {VERSION}."
+            f"{path} has model format version {content.get('version')!r:.40}; "
+            f"this program reads version {VERSION}."
         )
     problems = [f'{path} has no entry "{key}".' for key in _KEYS if key not in content]
     problems += [f'{path} has an unknown entry "{key!s:.60}".' for key in content if key not in _KEYS]
@@ -148,7 +155,9 @@ def _tensor_problems(tensors: dict[Any, Any], expected: dict[str, Tensor]) -> It
             yield f"Tensor {name} is {_describe(got)}; it should be {_describe(want)}."
         elif got.is_floating_point() and not got.isfinite().all():
             bad = int((~got.isfinite()).sum())
-            yield f"Tensor {name} has {bad} of {got.numel()} values that are NaN or infinite; all should be finite."
+            yield (
+                f"Tensor {name} has NaN or infinite values ({bad} of {got.numel()}); all should be finite."
+            )
     for name in tensors:
         if name not in expected:
             yield f"Tensor {name!s:.80} does not belong to the model that the configuration describes."
@@ -175,7 +184,9 @@ def _value_problems(tensors: dict[str, Tensor], config: VitConfig) -> Iterator[s
         elif attribute == "scale" and tensor <= 0:
             yield f"Tensor {name} is {float(tensor):g}; steps are greater than 0."
         elif name.endswith("score_quant.scale") and tensor != torch.tensor(config.score_step):
-            yield f"Tensor {name} is {float(tensor):g}; it should be config.score_step, {config.score_step:g}."
+            yield (
+                f"Tensor {name} is {float(tensor):g}; it should be config.score_step, {config.score_step:g}."
+            )
 
 
 def _bias_problems(model: QuantVisionTransformer) -> Iterator[str]:
@@ -187,12 +198,13 @@ def _bias_problems(model: QuantVisionTransformer) -> Iterator[str]:
         bad = (codes >= 2 * MAX_BIAS_CODE).nonzero().flatten().tolist()
         for row in bad[:_LISTED_ROWS]:
             yield (
-                f"Row {row} of {name} has the bias {float(layer.bias[row]):g}, which is {float(codes[row]):.3g} "
-                f"times the row's step times the input's step; it should be less than {2 * MAX_BIAS_CODE:.0f}."
+                f"Row {row} of {name} has the bias {float(layer.bias.detach()[row]):g}, which is "
+                f"{float(codes[row]):.3g} times the row's step times the input's step; "
+                f"it should be less than {2 * MAX_BIAS_CODE:.0f} times."
             )
         yield from _more_rows(name, bad)
 
 
 def _more_rows(layer: str, rows: list[int]) -> Iterator[str]:
     if len(rows) > _LISTED_ROWS:
-        yield f"The same holds for {len(rows) - _LISTED_ROWS} more rows of {layer}."
+        yield f"The same is wrong in more rows of {layer}: {len(rows) - _LISTED_ROWS}."

@@ -62,7 +62,7 @@ class VitConfig(_Settings):
     classes: Annotated[Count, Field(le=MAX_WIDTH)]
     #: Width of the residual stream.
     embed_dim: Annotated[Count, Field(le=MAX_EMBED_DIM)]
-    blocks: Annotated[tuple[BlockConfig, ...], Field(min_length=1, max_length=MAX_DEPTH)]
+    blocks: tuple[BlockConfig, ...]
     #: What the classifier reads: a class token, or the mean over the patches (then there is no such token).
     pooling: Literal["cls", "mean"] = "cls"
     #: A learned factor per channel on every residual branch.
@@ -123,6 +123,8 @@ class VitConfig(_Settings):
         return self
 
     def _problems(self) -> Iterator[str]:
+        if not 1 <= len(self.blocks) <= MAX_DEPTH:
+            yield f"there are {len(self.blocks)} blocks; there should be 1 to {MAX_DEPTH}."
         if self.image_size % self.patch_size:
             yield (
                 f"patch_size {self.patch_size} does not divide image_size {self.image_size}; "
@@ -142,20 +144,20 @@ class VitConfig(_Settings):
         for name in self.layer_eight_bit_share:
             if name not in known:
                 yield (
-                    f"layer_eight_bit_share names {name}, which is no layer of this model; layers are "
-                    f"patch_embed, blocks.0.attn.q to blocks.{len(self.blocks) - 1}.mlp.fc2, and head."
+                    f"layer_eight_bit_share names {name}, which is no layer of this model; "
+                    "a layer's name is like patch_embed, blocks.0.attn.q, blocks.0.mlp.fc1 or head."
                 )
         for field in ("mean", "std"):
             values = getattr(self, field)
             if values is not None and len(values) != self.channels:
                 yield (
-                    f"{field} has {len(values)} values; it should have one for each of "
-                    f"{self.channels} channels."
+                    f"{field} should have one value for each of {self.channels} channels; "
+                    f"it has {len(values)}."
                 )
         if self.class_names is not None and len(self.class_names) != self.classes:
             yield (
-                f"class_names has {len(self.class_names)} names; it should have one for each of "
-                f"{self.classes} classes."
+                f"class_names should have one name for each of {self.classes} classes; "
+                f"it has {len(self.class_names)}."
             )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch.nn import functional
 from torch import Tensor, nn
+from torch.nn import functional
 
 from qvit_hls.nets.config import BlockConfig, VitConfig
 from qvit_hls.quant.levels import activation_qmax, digit_operand_qmax
@@ -69,7 +69,9 @@ class Attention(nn.Module):
         # Keys take the weights' place in the product q @ k^T: they must split into two 4-bit digits.
         self.k_quant = ActivationQuantizer(digit_operand_qmax(config.activation_bits))
         self.v_quant = ActivationQuantizer(qmax)
-        self.score_quant = ActivationQuantizer(activation_qmax(SCORE_BITS), RangeRule.FIXED, config.score_step)
+        self.score_quant = ActivationQuantizer(
+            activation_qmax(SCORE_BITS), RangeRule.FIXED, config.score_step
+        )
         self.softmax = QuantSoftmax()
         self.context_quant = ActivationQuantizer(qmax)
         self.proj = QuantLinear(block.attention_dim, config.embed_dim)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from enum import Enum
 
 import torch
-from torch.nn import functional
 from torch import Tensor, nn
+from torch.nn import functional
 
 from qvit_hls.quant.calibration import mse_scale
 from qvit_hls.quant.fake_quant import fake_quantize, fake_quantize_rows, fake_softmax
