@@ -207,6 +207,8 @@ class QuantVisionTransformer(nn.Module):
             quantizer.start_calibration()
         set_mode(self, Mode.CALIBRATE)
         self(images)
+        for quantizer in quantizers:
+            quantizer.finish_calibration()
         self.set_quantization(True)
         self.constrain()
 

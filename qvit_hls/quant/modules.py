@@ -97,6 +97,12 @@ class ActivationQuantizer(QuantizedModule):
             self.scale.fill_(MIN_SCALE)
 
     @torch.no_grad()
+    def finish_calibration(self) -> None:
+        """Give a quantizer that saw nothing but zeros a step of ordinary size."""
+        if self.rule is not RangeRule.FIXED and self.scale <= MIN_SCALE:
+            self.scale.fill_(1 / self.qmax)
+
+    @torch.no_grad()
     def constrain(self) -> None:
         """Keep the step positive after an optimizer's update."""
         self.scale.clamp_(min=MIN_SCALE)

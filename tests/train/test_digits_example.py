@@ -1,0 +1,37 @@
+"""The committed digits model and its test images: what everything later in the flow starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from qvit_hls.nets.checkpoint import load_model
+from qvit_hls.quant.rows import eight_bit_rows
+from qvit_hls.train.loop import Dataset, accuracy
+
+DIGITS = Path(__file__).parents[2] / "examples" / "digits"
+
+
+def load_test_data() -> Dataset:
+    with np.load(DIGITS / "test.npz", allow_pickle=False) as file:
+        return Dataset(torch.from_numpy(file["images"]), torch.from_numpy(file["labels"]))
+
+
+def test_the_model_is_right_about_the_test_images() -> None:
+    assert accuracy(load_model(DIGITS / "model.pt"), load_test_data()) >= 0.975
+
+
+def test_the_test_images_are_those_of_the_data_set() -> None:
+    data = load_test_data()
+    assert data.images.shape == (360, 1, 8, 8)
+    assert data.images.dtype == torch.float32
+    assert data.labels.dtype == torch.int64
+    assert torch.bincount(data.labels).min() >= 34
+
+
+def test_every_layer_has_rows_of_both_widths() -> None:
+    for name, layer, _ in load_model(DIGITS / "model.pt").weight_layers():
+        rows = len(layer.row_bits)
+        assert int((layer.row_bits == 8).sum()) == eight_bit_rows(rows, 0.25), name
