@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import tempfile
 import time
@@ -19,6 +20,7 @@ from qvit_hls.flow.toolchain import require_ap_types, require_compiler
 
 _FLAGS = ("-std=c++17", "-O3", "-Wno-unknown-pragmas", "-pthread")
 _NATIVE = "-march=native"
+_ERROR = re.compile(r"error: |undefined reference")
 _ERROR_LINES = 12
 
 
@@ -116,7 +118,7 @@ def _run_compiler(command: Sequence[str]) -> None:
         raise QvitError(f"The compiler {command[0]} cannot be started: {error.strerror}.") from error
     if result.returncode != 0:
         lines = result.stderr.splitlines()
-        first = next((i for i, line in enumerate(lines) if "error" in line), 0)
+        first = next((i for i, line in enumerate(lines) if _ERROR.search(line)), 0)
         shown = "\n".join(f"  {line}" for line in lines[first : first + _ERROR_LINES])
         raise QvitError(
             f"The C-simulation did not compile: {command[0]} ended with exit code {result.returncode} "

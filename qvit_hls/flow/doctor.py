@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qvit_hls.flow import toolchain
@@ -50,7 +50,7 @@ def examine() -> list[Finding]:
     return [_python(), _torch(), _compiler(), _ap_types(), *_optional()]
 
 
-def is_ready(findings: list[Finding]) -> bool:
+def is_ready(findings: Sequence[Finding]) -> bool:
     """Whether everything that gen and csim need is there."""
     return all(finding.status == "ok" for finding in findings if finding.required)
 

@@ -50,10 +50,12 @@ def csim_verdict(report: CsimReport) -> Text:
         lines.append(first_mismatch(report) + "\n", style="red")
     if report.top1 is not None:
         lines.append(
-            f"top-1: {report.top1.simulated:.2%} by the C-simulation, {report.top1.golden:.2%} by the golden graph\n"
+            f"top-1: {report.top1.simulated:.2%} by the C-simulation, "
+            f"{report.top1.golden:.2%} by the golden graph\n"
         )
     lines.append(
-        f"time: {built}, simulation {report.simulation_seconds:.1f} s, golden graph {report.golden_seconds:.1f} s"
+        f"time: {built}, simulation {report.simulation_seconds:.1f} s, "
+        f"golden graph {report.golden_seconds:.1f} s"
     )
     return lines
 
@@ -67,8 +69,9 @@ def first_mismatch(report: CsimReport) -> str:
     head = "" if tensor.entry.head is None else f"head {tensor.entry.head}, "
     saved = "" if report.vector is None else f"; failing vector in {report.vector}"
     return (
-        f"first differing layer: {tensor.layer} ({tensor.unit}), tensor {tensor.entry.node}, image {first.image}, "
-        f"{head}token {first.token}, channel {first.channel}: expected {first.expected}, got {first.got}{saved}"
+        f"first differing layer: {tensor.layer} ({tensor.unit}), tensor {tensor.entry.node}, "
+        f"image {first.image}, {head}token {first.token}, channel {first.channel}: "
+        f"expected {first.expected}, got {first.got}{saved}"
     )
 
 

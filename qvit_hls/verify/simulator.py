@@ -82,7 +82,7 @@ class Simulator:
                 if run.process.poll() is None and time.monotonic() - started > self.timeout * run.images:
                     raise QvitError(
                         f"The C-simulation was stopped: {run.images} images took longer than "
-                        f"{self.timeout * run.images:.0f} seconds. Allow more with --timeout."
+                        f"{self.timeout * run.images:g} seconds. Allow more with --timeout."
                     )
             progress(sum(run.done(self.words) for run in runs))
             time.sleep(_POLL_SECONDS)

@@ -1,0 +1,73 @@
+# make demo   set up, generate the digits accelerator, prove it by C-simulation, show the result
+# make test   set up, then ruff, mypy and the tests
+# make bench  set up, then the benchmarks, side by side with hls4ml
+# make help   all targets
+#
+# Nothing is installed outside .venv. PYTHON=python3.12 chooses the interpreter; VENV another folder.
+# Smaller downloads without a GPU: PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt $(PIP_ARGS)
+
+.PHONY: help venv install install-dev demo test lint types pytest bench wheel clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "demo         generate the digits accelerator and prove it bit-exact"
+	@echo "test         lint, types and tests"
+	@echo "bench        benchmarks, side by side with hls4ml (minutes)"
+	@echo "install      the package in $(VENV)"
+	@echo "install-dev  the package with what tests and benchmarks need"
+	@echo "lint         ruff"
+	@echo "types        mypy"
+	@echo "pytest       the tests alone"
+	@echo "wheel        dist/*.whl"
+	@echo "clean        remove build/, dist/ and caches"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed; name one with PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+venv: $(BIN)/python
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing into $(VENV); PyTorch is a large download"
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
+
+demo: install
+	$(BIN)/qvit-hls gen examples/digits/model.pt -o build/digits --force
+	$(BIN)/qvit-hls csim build/digits --data examples/digits/test.npz
+	$(BIN)/qvit-hls csim build/digits --data examples/digits/test.npz --images 20 --packed --quiet
+
+test: lint types pytest
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install-dev
+	$(BIN)/mypy
+
+pytest: install-dev
+	$(BIN)/python -m pytest -n 2
+
+bench: install-dev
+	$(BIN)/python benchmarks/hls4ml_compare.py
+
+wheel: install-dev
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
