@@ -16,15 +16,7 @@ from torch.nn import functional
 from qvit_hls.ir import float_ops as ops
 from qvit_hls.ir.execute_integer import merge_heads, patches, split_heads, take_token
 from qvit_hls.ir.graph import Op
-from qvit_hls.ir.tables import exponent_table
-
-#: The functions that ``Elementwise`` knows, by name.
-FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "gelu": functional.gelu,
-    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
-    "relu": functional.relu,
-    "silu": functional.silu,
-}
+from qvit_hls.ir.tables import FUNCTIONS, exponent_table
 
 
 def quantize(x: Tensor, scale: float, qmax: int) -> Tensor:
