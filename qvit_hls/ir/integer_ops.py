@@ -186,7 +186,10 @@ class IntegerScores(Op):
 
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         q, k = inputs
-        _need(q[-1] == k[-1] and q[-1] % self.heads == 0, f"{self.heads} heads over {q[-1]} and {k[-1]} channels")
+        _need(
+            q[-1] == k[-1] and q[-1] % self.heads == 0,
+            f"{self.heads} heads over {q[-1]} and {k[-1]} channels",
+        )
         return self.heads, q[0], k[0]
 
 
