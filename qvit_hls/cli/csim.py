@@ -60,7 +60,7 @@ def csim(
         write_json(json_path, report.to_json())
     console = results()
     if not quiet:
-        console.print(csim_table(report))
+        console.print(csim_table(report.layers))
     console.print(csim_verdict(report), soft_wrap=True)
     if not report.passed:
         raise SystemExit(1)

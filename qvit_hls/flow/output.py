@@ -5,29 +5,27 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from qvit_hls.codegen.plan import BuildPlan
 from qvit_hls.errors import QvitError
 from qvit_hls.ir.file_format import write_file as replace_file
 
 
-def write_plan(files: Mapping[str, bytes], folder: Path, force: bool = False) -> None:
-    """Write ``files`` as the new folder ``folder``.
+def write_plan(plan: BuildPlan, folder: Path, force: bool = False) -> None:
+    """Write the files of ``plan`` as the new folder ``folder``.
 
     Everything is written to a temporary folder beside the target, which is then renamed: a failure
     leaves nothing behind, and with ``force`` the old folder stays as it was.
 
     Args:
-        files: contents by relative path with forward slashes.
+        plan: contents by relative path; a plan holds no path that leads out of the folder.
         folder: the folder to create; its parents are created too.
         force: replace an existing folder, with everything in it.
 
     Raises:
-        QvitError: the folder exists and ``force`` is not given, or it cannot be written, or a path is
-            absolute or leads out of the folder.
+        QvitError: as :func:`check_target` says, or the folder cannot be written.
     """
-    check_paths(files)
     check_target(folder, force)
     # A link is followed, so that --force replaces what it points to and not the link.
     folder = folder.resolve()
@@ -38,7 +36,7 @@ def write_plan(files: Mapping[str, bytes], folder: Path, force: bool = False) ->
         raise QvitError(f"The output folder {folder} cannot be created: {error.strerror}.") from error
     try:
         new = staging / "new"
-        for path, content in files.items():
+        for path, content in plan.files.items():
             target = new / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
@@ -81,26 +79,6 @@ def check_target(folder: Path, force: bool) -> None:
             f"The output folder {folder} holds no manifest.json, so it is not an earlier build, and --force "
             "will not delete it. Choose another folder with -o, or remove this one yourself."
         )
-
-
-def check_paths(files: Mapping[str, bytes]) -> None:
-    """Check that every path stays inside the folder that the files are written to.
-
-    Raises:
-        QvitError: one problem per path that is absolute, empty, or leads out of the folder.
-    """
-    problems = [
-        f"The generated file {path!r} would not stay inside the output folder: "
-        "its path must be relative, without '..' and without backslashes."
-        for path in files
-        if not path
-        or PurePosixPath(path).is_absolute()
-        or ".." in PurePosixPath(path).parts
-        or "\\" in path
-        or ":" in path
-    ]
-    if problems:
-        raise QvitError(problems)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -16,14 +16,14 @@ _LAYER_ROWS = 48
 _BLOCK = re.compile(r"(.*?\.\d+)(?:\.|$)")
 
 
-def csim_table(report: CsimReport) -> Table:
+def csim_table(layers: Sequence[LayerResult]) -> Table:
     """Layers with the number of compared and differing values; a deep network's equal layers per block."""
     table = Table(box=None, pad_edge=False)
     table.add_column("Layer")
     table.add_column("Unit")
     table.add_column("Values compared", justify="right")
     table.add_column("Mismatches", justify="right")
-    for name, units, values, mismatches in _rows(report.layers):
+    for name, units, values, mismatches in _rows(layers):
         style = "bold red" if mismatches else ""
         table.add_row(name, units, f"{values:,}", Text(f"{mismatches:,}", style=style))
     return table
@@ -87,7 +87,7 @@ def _rows(layers: Sequence[LayerResult]) -> list[tuple[str, str, int, int]]:
         rows[-1][1].append(layer)
     return [
         (
-            name if len(group) == 1 else f"{name} ({len(group)} layers)",
+            group[0].layer if len(group) == 1 else f"{name} ({len(group)} layers)",
             ", ".join(dict.fromkeys(layer.unit for layer in group)),
             sum(layer.values for layer in group),
             sum(layer.mismatches for layer in group),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from qvit_hls.codegen.plan import BuildPlan
 from qvit_hls.errors import QvitError
 from qvit_hls.flow.output import write_file, write_plan
 
@@ -14,7 +15,7 @@ FILES = {"manifest.json": b"{}", "src/top.cpp": b"int top();\n"}
 
 def problems(files: dict[str, bytes], folder: Path, force: bool = False) -> tuple[str, ...]:
     with pytest.raises(QvitError) as error:
-        write_plan(files, folder, force)
+        write_plan(BuildPlan(files), folder, force)
     return error.value.problems
 
 
@@ -23,13 +24,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_plan_becomes_a_folder(tmp_path: Path) -> None:
-    write_plan(FILES, tmp_path / "deep" / "build")
+    write_plan(BuildPlan(FILES), tmp_path / "deep" / "build")
     assert contents(tmp_path / "deep" / "build") == FILES
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["build"]
 
 
 def test_an_existing_folder_is_refused_and_untouched(tmp_path: Path) -> None:
-    write_plan(FILES, tmp_path / "build")
+    write_plan(BuildPlan(FILES), tmp_path / "build")
     assert problems({"manifest.json": b"new"}, tmp_path / "build") == (
         f"The output folder {tmp_path / 'build'} exists. Choose another with -o, or give "
         "--force to replace it with everything in it.",
@@ -38,8 +39,8 @@ def test_an_existing_folder_is_refused_and_untouched(tmp_path: Path) -> None:
 
 
 def test_force_replaces_an_earlier_build_with_everything_in_it(tmp_path: Path) -> None:
-    write_plan({**FILES, "old.txt": b""}, tmp_path / "build")
-    write_plan(FILES, tmp_path / "build", force=True)
+    write_plan(BuildPlan({**FILES, "old.txt": b""}), tmp_path / "build")
+    write_plan(BuildPlan(FILES), tmp_path / "build", force=True)
     assert contents(tmp_path / "build") == FILES
 
 
@@ -54,7 +55,7 @@ def test_force_does_not_delete_what_is_not_a_build(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_used(tmp_path: Path) -> None:
     (tmp_path / "build").mkdir()
-    write_plan(FILES, tmp_path / "build")
+    write_plan(BuildPlan(FILES), tmp_path / "build")
     assert contents(tmp_path / "build") == FILES
 
 
@@ -65,16 +66,6 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_paths_that_leave_the_folder_are_all_named_and_nothing_is_written(tmp_path: Path) -> None:
-    bad = ["/etc/passwd", "../up", "a/../../up", "", "a\\b", "C:/x"]
-    assert problems({**FILES, **dict.fromkeys(bad, b"")}, tmp_path / "build") == tuple(
-        f"The generated file {path!r} would not stay inside the output folder: "
-        "its path must be relative, without '..' and without backslashes."
-        for path in bad
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_failure_while_writing_leaves_nothing_behind(tmp_path: Path) -> None:
     # A file and a folder of the same name cannot both be written.
     message = problems({"a": b"", "a/b": b""}, tmp_path / "build")
@@ -83,7 +74,7 @@ def test_a_failure_while_writing_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_failure_under_force_keeps_the_earlier_build(tmp_path: Path) -> None:
-    write_plan(FILES, tmp_path / "build")
+    write_plan(BuildPlan(FILES), tmp_path / "build")
     problems({"manifest.json": b"new", "a": b"", "a/b": b""}, tmp_path / "build", force=True)
     assert contents(tmp_path / "build") == FILES
     assert [p.name for p in tmp_path.iterdir()] == ["build"]
