@@ -1,0 +1,65 @@
+// LayerNorm without affine part: wide memory to activation memory, T_N tokens at a time.
+#pragma once
+
+#include "gemm_drain.hpp"
+
+namespace qvit {
+
+template <class C> void layer_norm(const Descriptor &d, Memories<C> &memory) {
+#pragma HLS INLINE off
+    constexpr int CHANNEL_BITS = bits_of(C::MAX_CHANNELS);
+    constexpr int SUM_BITS = 16 + CHANNEL_BITS;
+    constexpr int ROOT_BITS = 16 + CHANNEL_BITS;  // of N * sigma, epsilon included
+    const int channels = static_cast<int>(d.k);
+    const uint<2 * ROOT_BITS> epsilon = (static_cast<uint64_t>(d.epsilon_high) << 32) | d.epsilon_low;
+    sint<SUM_BITS> sum[C::T_N];
+    uint<SUM_BITS + 16> squares[C::T_N];
+    Scaling scaling[C::T_N];
+#pragma HLS ARRAY_PARTITION variable=sum complete
+#pragma HLS ARRAY_PARTITION variable=squares complete
+#pragma HLS ARRAY_PARTITION variable=scaling complete
+token_tile:
+    for (int tile = 0; tile * C::T_N < static_cast<int>(d.tokens); ++tile) {
+#pragma HLS LOOP_TRIPCOUNT min=1 max=16
+        const int source = static_cast<int>(d.x_base) + tile * static_cast<int>(d.x_stride);
+        const int result = static_cast<int>(d.y_base) + tile * static_cast<int>(d.y_stride);
+    moments:
+        for (int c = 0; c < channels; ++c) {
+#pragma HLS LOOP_TRIPCOUNT min=64 max=1024
+#pragma HLS PIPELINE II=1
+            for (int n = 0; n < C::T_N; ++n) {
+#pragma HLS UNROLL
+                const wide_t x = memory.wide[source + c][n];
+                const sint<SUM_BITS> before = c == 0 ? sint<SUM_BITS>(0) : sum[n];
+                const uint<SUM_BITS + 16> squares_before = c == 0 ? uint<SUM_BITS + 16>(0) : squares[n];
+                sum[n] = before + x;
+                squares[n] = squares_before + static_cast<uint<SUM_BITS + 16>>(multiply<16, 16>(x, x));
+            }
+        }
+    deviation:
+        for (int n = 0; n < C::T_N; ++n) {
+#pragma HLS PIPELINE II=1
+            const uint<2 * ROOT_BITS> total_squares = static_cast<uint<2 * ROOT_BITS>>(squares[n]) * channels;
+            const uint<2 * ROOT_BITS> squared_sum =
+                static_cast<uint<2 * ROOT_BITS>>(multiply<SUM_BITS, SUM_BITS>(sum[n], sum[n]));
+            const uint<2 * ROOT_BITS> variance = total_squares - squared_sum + epsilon;
+            scaling[n] = reciprocal<ROOT_BITS>(integer_square_root<2 * ROOT_BITS>(variance),
+                                               static_cast<uint<16>>(d.multiplier),
+                                               static_cast<uint<SHIFT_BITS>>(d.shift));
+        }
+    normalize:
+        for (int c = 0; c < channels; ++c) {
+#pragma HLS LOOP_TRIPCOUNT min=64 max=1024
+#pragma HLS PIPELINE II=1
+            for (int n = 0; n < C::T_N; ++n) {
+#pragma HLS UNROLL
+                const sint<SUM_BITS + 1> centred =
+                    static_cast<sint<SUM_BITS + 1>>(static_cast<sint<SUM_BITS + 1>>(memory.wide[source + c][n]) * channels - sum[n]);
+                memory.activation[result + c][n] = static_cast<code_t>(
+                    requantize<SUM_BITS + 1>(centred, scaling[n], static_cast<wide_t>(d.qmax)));
+            }
+        }
+    }
+}
+
+}  // namespace qvit

@@ -1,0 +1,46 @@
+// Writing to outside: the logits, and on request every layer's result (the trace), for C-simulation, RTL
+// simulation and bring-up on the board alike.
+#pragma once
+
+#include "gemm_drain.hpp"
+
+namespace qvit {
+
+template <class C> void store_result(const Descriptor &d, const Memories<C> &memory, int16_t *result) {
+#pragma HLS INLINE off
+logit:
+    for (uint32_t c = 0; c < d.k; ++c) {
+#pragma HLS LOOP_TRIPCOUNT min=10 max=1000
+#pragma HLS PIPELINE II=1
+        result[c] = memory.wide[d.x_base + c][0];
+    }
+}
+
+// Append the layer's result [trace_tokens][trace_channels] at `offset`; returns the words written.
+template <class C>
+uint32_t store_trace(const Descriptor &d, const Memories<C> &memory, int16_t *trace, uint32_t offset) {
+#pragma HLS INLINE off
+    if (d.trace_memory == MEMORY_NONE) return 0;
+token:
+    for (uint32_t t = 0; t < d.trace_tokens; ++t) {
+#pragma HLS LOOP_TRIPCOUNT min=1 max=577
+        const uint32_t lane = t % C::T_N;
+        const uint32_t address = d.trace_base + t / C::T_N * d.trace_stride;
+    channel:
+        for (uint32_t c = 0; c < d.trace_channels; ++c) {
+#pragma HLS LOOP_TRIPCOUNT min=10 max=3072
+#pragma HLS PIPELINE II=1
+            int16_t value;
+            if (d.trace_memory == MEMORY_ACTIVATION)
+                value = static_cast<int16_t>(memory.activation[address + c][lane]);
+            else if (d.trace_memory == MEMORY_DIGIT)
+                value = static_cast<int16_t>(memory.digit[address + c][lane]);
+            else
+                value = static_cast<int16_t>(memory.wide[address + c][lane]);
+            trace[offset + t * d.trace_channels + c] = value;
+        }
+    }
+    return d.trace_tokens * d.trace_channels;
+}
+
+}  // namespace qvit

@@ -1,0 +1,145 @@
+"""What is fixed when an accelerator is synthesized: its tile, its lanes, its memories, its functions."""
+
+from __future__ import annotations
+
+import json
+from math import gcd
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from qvit_hls.errors import QvitError
+from qvit_hls.quant.levels import MAX_ACTIVATION_BITS, MIN_ACTIVATION_BITS
+
+#: One word of a weight port: 128 bits, 32 atoms of 4 bits.
+PORT_BITS = 128
+ATOMS_PER_WORD = PORT_BITS // 4
+#: Products that one DSP48E2 cascade can sum before an 11-bit field overflows, by activation bits:
+#: the largest power of two c with c * 8 * (2**(A-1) - 1) < 1024.
+CASCADE = {4: 16, 5: 8, 6: 4, 7: 2, 8: 1}
+#: Multiply-accumulates per DSP48E2: two rows by two tokens, or at A = 8 three rows by one token.
+DSP_LANES = {4: 4, 5: 4, 6: 4, 7: 4, 8: 3}
+
+
+class AcceleratorConfig(BaseModel):
+    """One synthesizable accelerator; any program that fits it runs on it without a new synthesis.
+
+    Attributes:
+        tile_tokens: T_n, tokens that the engine works on at once; also the lanes of every memory.
+        tile_rows: T_m, atom rows (a 4-bit weight row is one, an 8-bit row two).
+        tile_depth: T_k, products summed per cycle for each token and atom row.
+        activation_bits: A, width of the activation codes.
+        dsp_rows: atom rows on DSP lanes; the other ``tile_rows - dsp_rows`` are on LUT lanes.
+        weight_ports: 128-bit memory ports that the weight stream is striped over.
+        activation_depth: channels that each lane of the activation memory holds.
+        digit_depth: the same of the memory for attention keys and exponents.
+        wide_depth: the same of the 16-bit memory (residual stream, scores, logits).
+        weight_depth: steps (of tile_depth channels) that half of the weight buffer holds.
+        table_bits: bits of the codes that enter the elementwise table; 0 leaves the table out.
+        max_tokens: most tokens of a sequence; rows of the deferred softmax normalisation memory.
+        max_channels: most channels of the residual stream; sizes the LayerNorm's accumulators.
+        image_pixels: pixels that the image loader takes per cycle; divides the patch size, T_k and 16.
+        accumulator_bits: width of an accumulator, digits recombined and bias included.
+        softmax, layer_norm, mean_tokens: whether the accelerator has these units.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tile_tokens: int = Field(ge=2, le=512)
+    tile_rows: int = Field(ge=2, le=1024)
+    tile_depth: int = Field(ge=2, le=32)
+    activation_bits: int = Field(ge=MIN_ACTIVATION_BITS, le=MAX_ACTIVATION_BITS)
+    dsp_rows: int = Field(ge=0)
+    weight_ports: int = Field(ge=1, le=4)
+    activation_depth: int = Field(ge=1)
+    digit_depth: int = Field(ge=1)
+    wide_depth: int = Field(ge=1)
+    weight_depth: int = Field(ge=1)
+    table_bits: int = Field(ge=0, le=10)
+    max_tokens: int = Field(ge=1, le=4095)
+    max_channels: int = Field(ge=1, le=4095)
+    image_pixels: int = Field(ge=1, le=16)
+    accumulator_bits: int = Field(ge=8, le=32)
+    softmax: bool
+    layer_norm: bool
+    mean_tokens: bool
+
+    @model_validator(mode="after")
+    def _tile_is_buildable(self) -> AcceleratorConfig:
+        problems = []
+        if self.tile_depth not in (2, 4, 8, 16, 32):
+            problems.append(f"tile_depth is {self.tile_depth}; it is a power of two from 2 to 32")
+        elif self.tile_tokens % self.tile_depth:
+            problems.append(
+                f"tile_tokens is {self.tile_tokens}; it is a multiple of tile_depth ({self.tile_depth}), so that "
+                "transposed results are written as whole words"
+            )
+        if self.image_pixels not in (1, 2, 4, 8, 16) or self.image_pixels > self.tile_depth:
+            problems.append(f"image_pixels is {self.image_pixels}; it is a power of two, at most tile_depth")
+        if self.tile_tokens % 2 or self.tile_rows % 2:
+            problems.append(f"tile_tokens {self.tile_tokens} and tile_rows {self.tile_rows} are both even")
+        beat = ATOMS_PER_WORD * self.weight_ports
+        if self.tile_rows * self.tile_depth % beat:
+            problems.append(
+                f"tile_rows * tile_depth is {self.tile_rows * self.tile_depth}; it is a multiple of the {beat} "
+                "atoms that arrive per cycle"
+            )
+        rows_per_dsp = 3 if self.activation_bits == 8 else 2
+        if self.dsp_rows > self.tile_rows or self.dsp_rows % rows_per_dsp:
+            problems.append(
+                f"dsp_rows is {self.dsp_rows}; at {self.activation_bits}-bit activations it is a multiple of "
+                f"{rows_per_dsp}, at most tile_rows ({self.tile_rows})"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def cascade(self) -> int:
+        """Products summed inside one DSP cascade before its fields are decoded."""
+        return min(CASCADE[self.activation_bits], self.tile_depth)
+
+    @property
+    def beat_bits(self) -> int:
+        """Bits of the weight stream that arrive per cycle."""
+        return PORT_BITS * self.weight_ports
+
+    @property
+    def beats_per_step(self) -> int:
+        """Cycles to load the weights of one step of a full tile."""
+        return self.tile_rows * self.tile_depth * 4 // self.beat_bits
+
+    @property
+    def digit_group(self) -> int:
+        """Rows that one cycle loads from the digit memory; divides T_n and T_m / 2, so lanes stay aligned."""
+        return gcd(self.tile_tokens, self.tile_rows // 2)
+
+    @property
+    def transposed_rows(self) -> int:
+        """Rows that the drain writes per cycle when it transposes (T_k tokens of each)."""
+        return self.tile_tokens // self.tile_depth
+
+    @property
+    def lanes(self) -> int:
+        """Signed 4-bit x A-bit multiply-accumulates per cycle."""
+        return self.tile_tokens * self.tile_rows * self.tile_depth
+
+    @property
+    def mac_dsps(self) -> int:
+        """DSP48E2 slices of the MAC tile."""
+        return self.tile_tokens * self.dsp_rows * self.tile_depth // DSP_LANES[self.activation_bits]
+
+
+def parse_accelerator(text: str, origin: str) -> AcceleratorConfig:
+    """Read a configuration from the JSON text of ``accelerator.json``.
+
+    Raises:
+        QvitError: the text is not JSON or not a valid configuration; ``origin`` names it.
+    """
+    try:
+        return AcceleratorConfig.model_validate(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise QvitError(f"{origin} is not JSON: {error}") from error
+    except ValidationError as error:
+        raise QvitError(
+            f"{origin}: {'.'.join(str(p) for p in item['loc']) or 'accelerator'}: {item['msg']}" for item in error.errors()
+        ) from error

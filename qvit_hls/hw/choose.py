@@ -1,0 +1,163 @@
+"""Choosing an accelerator for a model and a board: the fastest tile that fits, and of those the smallest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from math import lcm
+
+from qvit_hls.errors import QvitError
+from qvit_hls.hw import lane_cost
+from qvit_hls.hw.accelerator import ATOMS_PER_WORD, DSP_LANES, AcceleratorConfig
+from qvit_hls.hw.board import Board
+from qvit_hls.hw.descriptor import Descriptor
+from qvit_hls.hw.program import Program
+from qvit_hls.hw.requirements import check_fits, image_pixels, sized
+from qvit_hls.hw.schedule import schedule
+from qvit_hls.hw.unit_cycles import layer_cycles
+from qvit_hls.ir.graph import Graph
+
+_DEPTHS = (2, 4, 8, 16)
+_MAX_TOKENS = 128
+#: Shares of the largest tile that the lanes allow; small models are as fast on a small tile.
+_SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0625, 0.03125)
+#: A design this much slower than the fastest is taken when it is smaller.
+_TOLERANCE = 1.03
+#: How many of the fastest candidates are scheduled in full.
+_FINALISTS = 40
+
+
+def choose_accelerator(graph: Graph, board: Board, tile: tuple[int, int, int] | None = None) -> Program:
+    """The program of a model on the accelerator chosen for it.
+
+    Candidates are ranked by the cycles of their descriptors' loops; the best are scheduled and sized in
+    full, and the first that fits the board wins.
+
+    Args:
+        tile: T_n, T_m and T_k, when the caller has chosen them.
+
+    Raises:
+        QvitError: nothing fits the board, or the wanted tile is not buildable.
+    """
+    reference = _configuration(graph, board, 16, 32, 2)
+    probe = schedule(graph, sized(reference, graph, schedule(graph, reference)))
+    bits = sized(reference, graph, probe).activation_bits
+    shapes = Counter(layer.descriptor for layer in probe.layers)
+    if tile is not None:
+        return _complete(graph, _configuration(graph, board, *tile, bits=bits, exact=True))
+    ranked = sorted(
+        (_cycles(config, shapes), config.lanes, _order(config), config) for config in _candidates(graph, board, bits)
+    )
+    best = None
+    finalists: list[tuple[int, int, Program]] = []
+    for cycles, lanes, _, config in ranked:
+        if best is not None and (cycles > best * _TOLERANCE or len(finalists) >= _FINALISTS):
+            break
+        program = _complete(graph, config)
+        if lane_cost.bram36(program.config) > board.usable * board.bram36:
+            continue
+        best = cycles if best is None else best
+        finalists.append((lanes, cycles, program))
+    if not finalists:
+        raise QvitError(
+            f"no accelerator for {graph.name} fits {board.name}: its activations need more block RAM than "
+            f"{int(board.usable * board.bram36)} BRAM36 ({board.usable:.0%} of the board's {board.bram36})"
+        )
+    return min(finalists, key=lambda item: (item[0], item[1]))[2]
+
+
+def program_for(graph: Graph, config: AcceleratorConfig) -> Program:
+    """The program of a model on a given accelerator.
+
+    Raises:
+        QvitError: the model does not fit it; everything it lacks is named.
+    """
+    program = schedule(graph, config)
+    check_fits(graph, program)
+    return program
+
+
+def _complete(graph: Graph, config: AcceleratorConfig) -> Program:
+    program = schedule(graph, config)
+    return schedule(graph, sized(config, graph, program))
+
+
+def _cycles(config: AcceleratorConfig, shapes: Counter[Descriptor]) -> int:
+    return sum(count * layer_cycles(config, descriptor) for descriptor, count in shapes.items())
+
+
+def _order(config: AcceleratorConfig) -> tuple[int, int, int, int]:
+    return config.tile_tokens, config.tile_rows, config.tile_depth, config.weight_ports
+
+
+def _candidates(graph: Graph, board: Board, bits: int) -> Iterator[AcceleratorConfig]:
+    for depth in _DEPTHS:
+        for tokens in range(lcm(depth, 2), _MAX_TOKENS + 1, lcm(depth, 2)):
+            for ports in (1, 2, 4):
+                if ports > board.weight_ports:
+                    continue
+                seen = set()
+                for share in _SHARES:
+                    rows, dsp_rows = _rows(board, tokens, depth, ports, bits, share)
+                    if rows >= 2 and rows not in seen:
+                        seen.add(rows)
+                        yield _configuration(graph, board, tokens, rows, depth, ports, dsp_rows, bits)
+
+
+def _rows(board: Board, tokens: int, depth: int, ports: int, bits: int, share: float) -> tuple[int, int]:
+    """Atom rows on all lanes and on DSP lanes that a share of the board allows."""
+    column = tokens * depth
+    dsp_left = board.usable * board.dsp - lane_cost.VECTOR_DSP_PER_LANE * tokens - lane_cost.FIXED_DSP
+    lut_left = board.usable * board.lut - lane_cost.VECTOR_LUT_PER_LANE * tokens - lane_cost.FIXED_LUT
+    per_dsp = 3 if bits == 8 else 2
+    by_dsp = int(share * dsp_left * DSP_LANES[bits] / column)
+    by_lut = int(share * lut_left / (column * lane_cost.LUT_PER_DSP_LANE[bits]))
+    dsp_rows = max(0, min(by_dsp, by_lut)) // per_dsp * per_dsp
+    left = share * lut_left - dsp_rows * column * lane_cost.LUT_PER_DSP_LANE[bits]
+    lut_rows = max(0, int(left / (column * lane_cost.LUT_PER_LUT_LANE[bits])))
+    unit = lcm(2, ATOMS_PER_WORD * ports // depth)
+    rows = min((dsp_rows + lut_rows) // unit * unit, 1024 // unit * unit)
+    return rows, min(dsp_rows, rows // per_dsp * per_dsp)
+
+
+def _configuration(
+    graph: Graph,
+    board: Board,
+    tokens: int,
+    rows: int,
+    depth: int,
+    ports: int = 1,
+    dsp_rows: int | None = None,
+    bits: int = 8,
+    exact: bool = False,
+) -> AcceleratorConfig:
+    """A configuration whose memories are still to be sized."""
+    per_dsp = 3 if bits == 8 else 2
+    if exact:
+        column = tokens * depth
+        most = int(board.usable * board.dsp - lane_cost.VECTOR_DSP_PER_LANE * tokens) * DSP_LANES[bits] // column
+        dsp_rows = max(0, min(rows, most)) // per_dsp * per_dsp
+        ports = max((p for p in (1, 2, 4) if p <= board.weight_ports and rows * depth % (ATOMS_PER_WORD * p) == 0), default=1)
+    try:
+        return AcceleratorConfig(
+            tile_tokens=tokens,
+            tile_rows=rows,
+            tile_depth=depth,
+            activation_bits=bits,
+            dsp_rows=rows // per_dsp * per_dsp if dsp_rows is None else dsp_rows,
+            weight_ports=ports,
+            activation_depth=1,
+            digit_depth=1,
+            wide_depth=1,
+            weight_depth=1,
+            table_bits=0,
+            max_tokens=1,
+            max_channels=1,
+            image_pixels=image_pixels(graph, depth),
+            accumulator_bits=32,
+            softmax=True,
+            layer_norm=True,
+            mean_tokens=True,
+        )
+    except ValueError as error:
+        raise QvitError(f"tile {tokens},{rows},{depth} cannot be built: {error}") from error

@@ -1,0 +1,127 @@
+"""Layer descriptors: the 32-word records that drive the engine at run time.
+
+``hls_kernels/hls/descriptor.hpp`` lists the same words in the same order; a test holds them together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+
+import numpy as np
+
+DESCRIPTOR_WORDS = 32
+
+
+class Unit(IntEnum):
+    """Which part of the engine a descriptor drives."""
+
+    LOAD_IMAGE = 0
+    LOAD_RESIDUAL = 1
+    GEMM = 2
+    LAYER_NORM = 3
+    SOFTMAX = 4
+    MEAN_TOKENS = 5
+    STORE_RESULT = 6
+
+
+class Memory(IntEnum):
+    """The on-chip memories; NONE where a descriptor has nothing to trace."""
+
+    ACTIVATION = 0
+    DIGIT = 1
+    WIDE = 2
+    NONE = 3
+
+
+class DigitSource(IntEnum):
+    """Where a GEMM takes the operand from that is split into digits."""
+
+    STREAM = 0
+    MEMORY = 1
+
+
+class Destination(IntEnum):
+    """Where a GEMM writes: ADD adds to the residual stream, SCORES also tracks each token's maximum."""
+
+    ACTIVATION = 0
+    ACTIVATION_TRANSPOSED = 1
+    DIGIT = 2
+    WIDE = 3
+    WIDE_ADD = 4
+    SCORES = 5
+
+
+class Scaling(IntEnum):
+    """Where a GEMM takes each row's multiplier and shift from."""
+
+    PER_ROW = 0
+    CONSTANT = 1
+    RECIPROCAL = 2
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """One step of a program. All fields are unsigned 32-bit; unused ones are 0.
+
+    Addresses count channels of a lane: value (token t, channel c) of a tensor is in lane ``t % T_n`` at
+    ``base + t // T_n * stride + c``.
+
+    Attributes:
+        unit: a Unit. steps: cycles of the unit's main loop; a GEMM runs exactly this many.
+        trace_*: the region that holds the result, for the trace: [trace_tokens][trace_channels].
+        tokens: tokens of the activation operand, or of the tensor that a vector unit works on.
+        k, k_steps: summed channels, and steps of T_k that hold them.
+        x_base, x_stride: activation operand (GEMM) or source tensor (vector units).
+        rows, rows8: output rows; the first rows8 of them have two digits.
+        digit_source, digit_base, digit_stride: the operand that is split into digits.
+        destination, y_base, y_stride: the result.
+        first_token: results of tokens before this are dropped (the class token's place).
+        scaling, multiplier, shift: requantization; for SOFTMAX and LAYER_NORM the constant of the
+            reciprocal and its exponent.
+        qmax: results are clamped to -qmax..qmax.
+        table_entries: entries of the table that the stream carries for this layer (0: none).
+        epsilon_low, epsilon_high: 64-bit epsilon of LAYER_NORM.
+        patch, height, width: LOAD_IMAGE; the image's channels are in k.
+    """
+
+    unit: int
+    steps: int = 0
+    trace_memory: int = Memory.NONE
+    trace_base: int = 0
+    trace_stride: int = 0
+    trace_tokens: int = 0
+    trace_channels: int = 0
+    tokens: int = 0
+    k: int = 0
+    k_steps: int = 0
+    x_base: int = 0
+    x_stride: int = 0
+    rows: int = 0
+    rows8: int = 0
+    digit_source: int = 0
+    digit_base: int = 0
+    digit_stride: int = 0
+    destination: int = 0
+    y_base: int = 0
+    y_stride: int = 0
+    first_token: int = 0
+    scaling: int = 0
+    multiplier: int = 0
+    shift: int = 0
+    qmax: int = 0
+    table_entries: int = 0
+    epsilon_low: int = 0
+    epsilon_high: int = 0
+    patch: int = 0
+    height: int = 0
+    width: int = 0
+    reserved: int = 0
+
+    def words(self) -> np.ndarray:
+        """The record, uint32 ``[32]``.
+
+        Raises:
+            OverflowError: a field does not fit 32 unsigned bits.
+        """
+        return np.array([int(getattr(self, field.name)) for field in fields(self)], dtype=np.uint32)

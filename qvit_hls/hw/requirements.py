@@ -1,0 +1,120 @@
+"""What a program needs of an accelerator: used to size one, and to check whether a program fits another."""
+
+from __future__ import annotations
+
+from math import gcd
+
+import numpy as np
+
+from qvit_hls.errors import QvitError
+from qvit_hls.hw.accelerator import AcceleratorConfig
+from qvit_hls.hw.descriptor import Unit
+from qvit_hls.hw.program import Program, StreamedWeights
+from qvit_hls.ir import integer_ops as ops
+from qvit_hls.ir.graph import Graph, Node
+from qvit_hls.quant.levels import EXPONENT_LEVELS
+
+#: What each field of the configuration is called in messages.
+_WORDS = {
+    "activation_bits": "activation bits",
+    "activation_depth": "channels per lane of the activation memory",
+    "digit_depth": "channels per lane of the digit memory",
+    "wide_depth": "channels per lane of the wide memory",
+    "weight_depth": "steps in half of the weight buffer",
+    "table_bits": "bits into the elementwise table",
+    "max_tokens": "tokens",
+    "max_channels": "channels of the residual stream",
+    "accumulator_bits": "accumulator bits",
+}
+_UNITS = {"softmax": "softmax unit", "layer_norm": "LayerNorm unit", "mean_tokens": "token mean unit"}
+
+
+def requirements(graph: Graph, program: Program) -> dict[str, int | bool]:
+    """The least value of each AcceleratorConfig field that runs the program (tile and lanes excepted)."""
+    needs: dict[str, int | bool] = dict(program.depths)
+    units = {layer.descriptor.unit for layer in program.layers}
+    gemms = [layer.descriptor for layer in program.layers if layer.descriptor.unit == Unit.GEMM]
+    tables = [d.table_entries for d in gemms if d.table_entries]
+    tokens = [d.tokens for d in (layer.descriptor for layer in program.layers)]
+    tokens += [d.rows for d in gemms if d.digit_source]
+    needs["weight_depth"] = max(d.k_steps for d in gemms)
+    needs["table_bits"] = max((entries.bit_length() for entries in tables), default=0)
+    needs["max_tokens"] = max(tokens)
+    norms = [node.shape[-1] for node in graph if isinstance(node.op, ops.IntegerLayerNorm | ops.IntegerMeanTokens)]
+    needs["max_channels"] = max(norms, default=1)
+    needs["accumulator_bits"] = int(max(_largest_sum(graph, node) for node in graph)).bit_length() + 1
+    needs["softmax"] = Unit.SOFTMAX in units
+    needs["layer_norm"] = Unit.LAYER_NORM in units
+    needs["mean_tokens"] = Unit.MEAN_TOKENS in units
+    needs["activation_bits"] = max(_operand_qmax(graph, node) for node in graph).bit_length() + 1
+    return needs
+
+
+def image_pixels(graph: Graph, tile_depth: int) -> int:
+    """Pixels the image loader can take per cycle: the most that share a patch row and a memory word."""
+    sizes = [node.op.size for node in graph if isinstance(node.op, ops.Patches)]
+    return gcd(*sizes, tile_depth, 16)
+
+
+def check_fits(graph: Graph, program: Program) -> None:
+    """Check that a program runs on the accelerator it was scheduled for.
+
+    Raises:
+        QvitError: it does not; every lack is named with what there is and what is needed.
+    """
+    config = program.config
+    problems = []
+    for name, need in requirements(graph, program).items():
+        have = getattr(config, name)
+        if name in _UNITS:
+            if need and not have:
+                problems.append(f"the model needs a {_UNITS[name]}; the accelerator has none")
+        elif have < need:
+            problems.append(f"the model needs {need} {_WORDS[name]}; the accelerator has {have}")
+    for node in graph:
+        if isinstance(node.op, ops.Patches) and node.op.size % config.image_pixels:
+            problems.append(
+                f"the model's patches are {node.op.size} pixels wide; the accelerator loads {config.image_pixels} "
+                "pixels at once, so patches are a multiple of that"
+            )
+    problems += [
+        f"{layer.name} has {len(item.codes)} rows; the weight stream numbers at most 4096"
+        for layer in program.layers
+        for item in layer.stream
+        if isinstance(item, StreamedWeights) and item.parameters.channel.max() >= 4096
+    ]
+    if problems:
+        raise QvitError(problems)
+
+
+def _operand_qmax(graph: Graph, node: Node) -> int:
+    """Largest code of the value that a matrix product reads as its activation operand."""
+    if isinstance(node.op, ops.IntegerLinear | ops.IntegerScores):
+        quant = graph[node.inputs[0]].quant
+    elif isinstance(node.op, ops.IntegerContext):
+        quant = graph[node.inputs[1]].quant
+    else:
+        return 0
+    return 0 if quant is None else quant.qmax
+
+
+def _largest_sum(graph: Graph, node: Node) -> int:
+    """Bound of a matrix product's accumulator over all inputs, high and low digits added in magnitude."""
+    qmax = _operand_qmax(graph, node)
+    if isinstance(node.op, ops.IntegerLinear):
+        codes = node.op.weight.astype(np.int64)
+        low = ((codes + 8) & 15) - 8
+        magnitude = np.where(node.op.row_bits[:, None] == 8, np.abs(codes - low) + np.abs(low), np.abs(codes))
+        return int((magnitude.sum(axis=1) * qmax + np.abs(node.op.bias)).max())
+    if isinstance(node.op, ops.IntegerScores):
+        keys = graph[node.inputs[1]].quant
+        width = graph[node.inputs[0]].shape[-1] // node.op.heads
+        return width * qmax * ((0 if keys is None else keys.qmax) + 16)
+    if isinstance(node.op, ops.IntegerContext):
+        return graph[node.inputs[1]].shape[0] * qmax * (EXPONENT_LEVELS + 16)
+    return 0
+
+
+def sized(config: AcceleratorConfig, graph: Graph, program: Program) -> AcceleratorConfig:
+    """``config`` with memories and units as the program needs them, and the model's activation bits."""
+    return AcceleratorConfig.model_validate({**config.model_dump(), **requirements(graph, program)})

@@ -1,0 +1,77 @@
+"""Scheduling: integer graph and accelerator in, program out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qvit_hls.errors import QvitError
+from qvit_hls.hw.accelerator import AcceleratorConfig
+from qvit_hls.hw.descriptor import Memory
+from qvit_hls.hw.memory_plan import place
+from qvit_hls.hw.program import Program
+from qvit_hls.hw.scheduling import attention, linear, vector
+from qvit_hls.hw.scheduling.plan import Plan
+from qvit_hls.ir import integer_ops as ops
+from qvit_hls.ir.graph import Graph, Node, Op
+
+
+def schedule(graph: Graph, config: AcceleratorConfig) -> Program:
+    """Turn an integer graph into a program for an accelerator.
+
+    Memories are taken as large as the program needs; ``hw/fit.py`` says whether the accelerator has them.
+
+    Raises:
+        QvitError: the graph holds structures that the engine cannot run; all of them are listed.
+    """
+    plan = Plan(graph, config, graph.users())
+    if len(graph.outputs) != 1:
+        raise QvitError(f"the graph has {len(graph.outputs)} outputs; the engine writes one result")
+    for node in graph:
+        handler = _HANDLERS.get(type(node.op))
+        if handler is not None:
+            handler(plan, node)
+        else:
+            plan.problems.append(f"{node.name}: {node.op.kind} is not an operation of the engine")
+    if plan.problems:
+        raise QvitError(plan.problems)
+    vector.plan_result(plan)
+    depths = place(plan.tensors, config)
+    layers, trace_offset = [], 0
+    for planned in plan.layers:
+        layer = planned.finish(config, trace_offset)
+        trace_offset += layer.descriptor.trace_tokens * layer.descriptor.trace_channels
+        layers.append(layer)
+    image = next(node for node in graph if isinstance(node.op, ops.QuantizedInput))
+    channels, height, width = image.shape
+    return Program(
+        name=graph.name,
+        config=config,
+        layers=tuple(layers),
+        image_shape=(channels, height, width),
+        classes=graph[graph.outputs[0]].shape[-1],
+        depths={
+            "activation_depth": depths[Memory.ACTIVATION],
+            "digit_depth": depths[Memory.DIGIT],
+            "wide_depth": depths[Memory.WIDE],
+        },
+    )
+
+
+def _nothing(plan: Plan, node: Node) -> None:
+    """No work of its own: the image waits in external memory; tables and adds belong to their GEMM."""
+
+
+_HANDLERS: dict[type[Op], Callable[[Plan, Node], None]] = {
+    ops.QuantizedInput: _nothing,
+    ops.Patches: vector.plan_patches,
+    ops.IntegerLinear: linear.plan_linear,
+    ops.Table: _nothing,
+    ops.Embed: _nothing,
+    ops.IntegerAdd: _nothing,
+    ops.IntegerLayerNorm: vector.plan_layer_norm,
+    ops.IntegerScores: attention.plan_scores,
+    ops.SoftmaxExponents: attention.plan_exponents,
+    ops.IntegerContext: attention.plan_context,
+    ops.TakeToken: vector.plan_take_token,
+    ops.IntegerMeanTokens: vector.plan_mean_tokens,
+}

@@ -1,0 +1,137 @@
+"""Attention: per head scores, softmax and context; both products run on the GEMM engine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Memory, Scaling, Unit
+from qvit_hls.hw.gemm_timing import ceil_div
+from qvit_hls.hw.program import StreamedTable
+from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
+from qvit_hls.ir import integer_ops as ops
+from qvit_hls.ir.graph import Node
+
+
+def plan_scores(plan: Plan, node: Node) -> None:
+    """Scores wait for the context product: the three layers of a head run one after the other."""
+    exponents = plan.only_user(node)
+    if exponents is None or not isinstance(exponents.op, ops.SoftmaxExponents):
+        plan.problems.append(f"{node.name}: attention scores must go into one softmax and nowhere else")
+
+
+def plan_exponents(plan: Plan, node: Node) -> None:
+    """Checked here, run with the context product."""
+    context = plan.only_user(node)
+    if context is None or not isinstance(context.op, ops.IntegerContext) or context.inputs[0] != node.name:
+        plan.problems.append(f"{node.name}: softmax exponents must go into one attention product and nowhere else")
+
+
+def plan_context(plan: Plan, node: Node) -> None:
+    """Scores, softmax and context of every head."""
+    assert isinstance(node.op, ops.IntegerContext)
+    exponents = plan.graph[node.inputs[0]]
+    scores = plan.graph[exponents.inputs[0]]
+    needed = (*scores.inputs, node.inputs[1])
+    if any(name not in plan.values for name in needed):
+        plan.problems.append(f"{node.name}: queries, keys and values must come from linear layers")
+        return
+    queries, keys, values = (plan.values[name] for name in needed)
+    heads = node.op.heads
+    tokens, channels = node.shape
+    width, pad = channels // heads, plan.padded(channels // heads)
+    result = plan.tensor(node.name, Memory.ACTIVATION, tokens, heads * pad)
+    for head in range(heads):
+        score_region = Region(plan.tensor(f"{scores.name}[{head}]", Memory.WIDE, tokens, tokens), tokens)
+        exponent_region = Region(plan.tensor(f"{exponents.name}[{head}]", Memory.DIGIT, tokens, tokens), tokens)
+        _add_scores(plan, scores, head, queries[head], keys[head], score_region)
+        _add_softmax(plan, exponents, node, head, score_region, exponent_region)
+        _add_context(plan, node, head, values[head], exponent_region, Region(result, width, head * pad))
+    positions = np.arange(channels) // width * pad + np.arange(channels) % width
+    plan.values[node.name] = [Region(result, heads * pad, 0, positions)]
+
+
+def _add_scores(plan: Plan, node: Node, head: int, queries: Region, keys: Region, y: Region) -> None:
+    assert isinstance(node.op, ops.IntegerScores)
+    width, tokens = queries.channels, y.tensor.tokens
+    quant = plan.graph[node.inputs[1]].quant
+    assert quant is not None
+    rows8 = tokens if quant.qmax > 7 else 0
+    plan.add(
+        PlannedLayer(
+            f"{node.name}[{head}]",
+            Descriptor(
+                unit=Unit.GEMM,
+                tokens=tokens,
+                k=width,
+                k_steps=ceil_div(width, plan.config.tile_depth),
+                rows=tokens,
+                rows8=rows8,
+                digit_source=DigitSource.MEMORY,
+                destination=Destination.SCORES,
+                scaling=Scaling.CONSTANT,
+                multiplier=node.op.multiplier,
+                shift=node.op.shift,
+                qmax=node.op.qmax,
+            ),
+            x=queries,
+            digits=keys,
+            y=y,
+            parts=(Part(node.name, tokens, head=head),),
+            macs=tokens * tokens * width,
+            atom_macs=tokens * width * (tokens + rows8),
+        )
+    )
+
+
+def _add_softmax(plan: Plan, node: Node, context: Node, head: int, x: Region, y: Region) -> None:
+    assert isinstance(node.op, ops.SoftmaxExponents) and isinstance(context.op, ops.IntegerContext)
+    tokens = x.tensor.tokens
+    table = node.op.table.astype(np.int8)
+    # Most models use one score step throughout: the table is streamed only when it changes.
+    changed = plan.exponent_table is None or not np.array_equal(plan.exponent_table, table)
+    plan.exponent_table = table
+    plan.add(
+        PlannedLayer(
+            f"{node.name}[{head}]",
+            Descriptor(
+                unit=Unit.SOFTMAX,
+                tokens=tokens,
+                k=tokens,
+                multiplier=context.op.multiplier,
+                shift=context.op.exponent,
+                table_entries=len(table) if changed else 0,
+            ),
+            x=x,
+            y=y,
+            stream=(StreamedTable(table),) if changed else (),
+            parts=(Part(node.name, tokens, head=head),),
+        )
+    )
+
+
+def _add_context(plan: Plan, node: Node, head: int, values: Region, exponents: Region, y: Region) -> None:
+    assert isinstance(node.op, ops.IntegerContext)
+    width, tokens = y.channels, y.tensor.tokens
+    plan.add(
+        PlannedLayer(
+            f"{node.name}[{head}]",
+            Descriptor(
+                unit=Unit.GEMM,
+                tokens=width,
+                k=tokens,
+                k_steps=ceil_div(tokens, plan.config.tile_depth),
+                rows=tokens,
+                rows8=tokens,
+                digit_source=DigitSource.MEMORY,
+                destination=Destination.ACTIVATION_TRANSPOSED,
+                scaling=Scaling.RECIPROCAL,
+                qmax=node.op.qmax,
+            ),
+            x=values,
+            digits=exponents,
+            y=y,
+            parts=(Part(node.name, width, start=head * width),),
+            macs=tokens * tokens * width,
+            atom_macs=2 * tokens * tokens * width,
+        )
+    )

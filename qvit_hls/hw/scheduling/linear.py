@@ -1,0 +1,211 @@
+"""Linear layers: where their results go, and what they take from the weight stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Memory, Scaling, Unit
+from qvit_hls.hw.gemm_timing import ceil_div
+from qvit_hls.hw.program import RowParameters, StreamedConstant, StreamedTable, StreamedWeights, StreamItem
+from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
+from qvit_hls.ir import integer_ops as ops
+from qvit_hls.ir.graph import Node
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Where a linear layer's result goes.
+
+    Attributes:
+        rows: which rows of the weights this target takes.
+        channels: output address of each of them, counted from the region's start.
+    """
+
+    y: Region
+    destination: Destination
+    parts: tuple[Part, ...]
+    rows: np.ndarray
+    channels: np.ndarray
+    table: np.ndarray | None = None
+    first_token: int = 0
+
+
+def plan_linear(plan: Plan, node: Node) -> None:
+    """Place a linear layer's result according to the operation that reads it."""
+    assert isinstance(node.op, ops.IntegerLinear)
+    reader = plan.only_user(node)
+    kinds = {type(user.op) for user in plan.users[node.name]}
+    if reader is not None and isinstance(reader.op, ops.Table):
+        _to_tensor(plan, node, reader, Memory.ACTIVATION, reader.op.table)
+    elif reader is not None and isinstance(reader.op, ops.Embed):
+        _to_embedding(plan, node, reader)
+    elif reader is not None and isinstance(reader.op, ops.IntegerAdd):
+        _to_residual(plan, node, reader)
+    elif reader is not None and isinstance(reader.op, ops.IntegerScores):
+        _to_score_operand(plan, node, reader)
+    elif reader is not None and isinstance(reader.op, ops.IntegerContext):
+        _to_values(plan, node, reader)
+    elif node.name in plan.graph.outputs and not kinds:
+        _to_tensor(plan, node, node, Memory.WIDE, None)
+    elif kinds == {ops.IntegerLinear} and node.name not in plan.graph.outputs:
+        _to_tensor(plan, node, node, Memory.ACTIVATION, None)
+    else:
+        readers = ", ".join(f"{user.name} ({user.op.kind})" for user in plan.users[node.name]) or "nothing"
+        plan.problems.append(f"{node.name}: the engine cannot hand this layer's result to {readers}")
+
+
+def _to_tensor(plan: Plan, node: Node, value: Node, memory: Memory, table: np.ndarray | None) -> None:
+    tokens, rows = node.shape
+    y = Region(plan.tensor(value.name, memory, tokens, rows), rows)
+    destination = Destination.WIDE if memory == Memory.WIDE else Destination.ACTIVATION
+    everything = np.arange(rows)
+    parts = (Part(value.name, rows),)
+    add_weight_layer(plan, node, Target(y, destination, parts, everything, everything, table))
+    plan.values[value.name] = [y]
+
+
+def _to_embedding(plan: Plan, node: Node, embed: Node) -> None:
+    """The constant part is loaded first; the patches are added to it, after the class token."""
+    assert isinstance(embed.op, ops.Embed)
+    tokens, channels = embed.shape
+    y = Region(plan.tensor(embed.name, Memory.WIDE, tokens, channels), channels)
+    constant = StreamedConstant(embed.op.constant.astype(np.int16))
+    plan.add(
+        PlannedLayer(
+            f"{embed.name}.constant",
+            Descriptor(
+                unit=Unit.LOAD_RESIDUAL,
+                tokens=tokens,
+                k=channels,
+            ),
+            y=y,
+            stream=(constant,),
+        )
+    )
+    everything = np.arange(channels)
+    parts = (Part(embed.name, channels),)
+    target = Target(y, Destination.WIDE_ADD, parts, everything, everything, first_token=embed.op.offset)
+    add_weight_layer(plan, node, target, qmax=embed.op.qmax)
+    plan.values[embed.name] = [y]
+
+
+def _to_residual(plan: Plan, node: Node, add: Node) -> None:
+    """Add in place to the residual stream, which nothing may read any more."""
+    assert isinstance(add.op, ops.IntegerAdd)
+    others = [name for name in add.inputs if name != node.name]
+    if len(others) != 1 or others[0] not in plan.values:
+        plan.problems.append(f"{add.name}: one side of a residual add must already be the residual stream")
+        return
+    order = [n.name for n in plan.graph]
+    late = [u.name for u in plan.users[others[0]] if u.name != add.name and order.index(u.name) > order.index(add.name)]
+    if late or others[0] in plan.graph.outputs:
+        plan.problems.append(f"{add.name}: {others[0]} is read after the residual add overwrites it: {', '.join(late)}")
+        return
+    (y,) = plan.values[others[0]]
+    if y.tensor.memory != Memory.WIDE:
+        plan.problems.append(f"{add.name}: {others[0]} is not the residual stream")
+        return
+    everything = np.arange(node.shape[1])
+    parts = (Part(add.name, node.shape[1]),)
+    target = Target(y, Destination.WIDE_ADD, parts, everything, everything)
+    add_weight_layer(plan, node, target, qmax=add.op.qmax)
+    plan.values[add.name] = [y]
+
+
+def _to_score_operand(plan: Plan, node: Node, scores: Node) -> None:
+    """Queries to the activation memory, keys to the digit memory; every head starts at a whole word."""
+    assert isinstance(scores.op, ops.IntegerScores)
+    if scores.inputs[0] == scores.inputs[1]:
+        plan.problems.append(f"{scores.name}: queries and keys are the same value")
+        return
+    keys = scores.inputs[1] == node.name
+    tokens, rows = node.shape
+    heads = scores.op.heads
+    width = rows // heads
+    pad = plan.padded(width)
+    memory = Memory.DIGIT if keys else Memory.ACTIVATION
+    tensor = plan.tensor(node.name, memory, tokens, heads * pad)
+    channels = np.arange(rows) // width * pad + np.arange(rows) % width
+    parts = tuple(Part(node.name, width, h * pad, h * width) for h in range(heads))
+    destination = Destination.DIGIT if keys else Destination.ACTIVATION
+    y = Region(tensor, heads * pad)
+    add_weight_layer(plan, node, Target(y, destination, parts, np.arange(rows), channels))
+    plan.values[node.name] = [Region(tensor, width, h * pad) for h in range(heads)]
+
+
+def _to_values(plan: Plan, node: Node, context: Node) -> None:
+    """Values, transposed: one tensor ``[head_dim, tokens]`` and so one layer per head.
+
+    Within a head the rows keep their order (``ir/passes/group_row_precisions.py`` has put two-digit rows
+    first), so rows that are written together go to different lanes.
+    """
+    assert isinstance(context.op, ops.IntegerContext) and isinstance(node.op, ops.IntegerLinear)
+    tokens, rows = node.shape
+    width = rows // context.op.heads
+    regions = []
+    for head in range(context.op.heads):
+        mine = np.arange(head * width, (head + 1) * width)
+        if np.any(np.diff(node.op.row_bits[mine].astype(int)) > 0):
+            plan.problems.append(f"{node.name}: rows of head {head} are not grouped by precision, 8-bit rows first")
+            return
+        y = Region(plan.tensor(f"{node.name}[{head}]", Memory.ACTIVATION, width, tokens), tokens)
+        parts = (Part(node.name, width, start=head * width, transposed=True),)
+        target = Target(y, Destination.ACTIVATION_TRANSPOSED, parts, mine, np.arange(width))
+        add_weight_layer(plan, node, target, suffix=f"[{head}]")
+        regions.append(y)
+    plan.values[node.name] = regions
+
+
+def add_weight_layer(plan: Plan, node: Node, target: Target, *, qmax: int | None = None, suffix: str = "") -> None:
+    """Append one GEMM whose weights are streamed.
+
+    Args:
+        qmax: bound of the result; an accumulated residual may have a wider one than the branch.
+    """
+    op = node.op
+    assert isinstance(op, ops.IntegerLinear)
+    if node.inputs[0] not in plan.values:
+        plan.problems.append(f"{node.name}: its input {node.inputs[0]} is not in the activation memory")
+        return
+    (x,) = plan.values[node.inputs[0]]
+    if qmax is not None and qmax != op.qmax:
+        plan.problems.append(f"{node.name}: its result is clamped to {op.qmax}, the residual stream to {qmax}")
+        return
+    rows = target.rows[np.argsort(op.row_bits[target.rows] != 8, kind="stable")]
+    place = np.argsort(op.row_bits[target.rows] != 8, kind="stable")
+    rows8 = int((op.row_bits[rows] == 8).sum())
+    codes = np.zeros((len(rows), x.channels), dtype=np.int8)
+    codes[:, x.logical(op.weight.shape[1])] = op.weight[rows]
+    parameters = RowParameters(op.bias[rows], op.multiplier[rows], op.shift[rows], target.channels[place])
+    stream: tuple[StreamItem, ...] = (StreamedWeights(codes, rows8, parameters),)
+    if target.table is not None:
+        stream = (StreamedTable(target.table.astype(np.int8)), *stream)
+    tokens = x.tensor.tokens
+    products = (tokens - target.first_token) * op.weight.shape[1]
+    plan.add(
+        PlannedLayer(
+            node.name + suffix,
+            Descriptor(
+                unit=Unit.GEMM,
+                tokens=tokens,
+                k=x.channels,
+                k_steps=ceil_div(x.channels, plan.config.tile_depth),
+                rows=len(rows),
+                rows8=rows8,
+                digit_source=DigitSource.STREAM,
+                destination=target.destination,
+                first_token=target.first_token,
+                scaling=Scaling.PER_ROW,
+                qmax=op.qmax,
+                table_entries=0 if target.table is None else len(target.table),
+            ),
+            x=x,
+            y=target.y,
+            stream=stream,
+            parts=target.parts,
+            macs=products * len(rows),
+            atom_macs=products * (len(rows) + rows8),
+        )
+    )

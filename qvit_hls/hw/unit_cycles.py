@@ -1,0 +1,50 @@
+"""Cycles of every unit's main loop, from a descriptor and the accelerator alone."""
+
+from __future__ import annotations
+
+from qvit_hls.hw.accelerator import PORT_BITS, AcceleratorConfig
+from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Unit
+from qvit_hls.hw.gemm_timing import ceil_div, gemm_cycles, round_up
+
+#: Cycles before the serial reciprocal's first result (17 quotient bits, pipelined).
+RECIPROCAL_LATENCY = 24
+#: Cycles before the serial square root and reciprocal's first result.
+ROOT_LATENCY = 60
+
+
+def unit_cycles(config: AcceleratorConfig, d: Descriptor) -> int:
+    """Cycles of a descriptor's main loop. A GEMM runs exactly so many iterations; the others' loops are
+    fixed by their shape, and pipeline latencies are added where a loop waits for them."""
+    lanes = config.tile_tokens
+    tiles = ceil_div(d.tokens, lanes)
+    if d.unit == Unit.LOAD_IMAGE:
+        return d.k * d.height * d.width // config.image_pixels
+    if d.unit == Unit.LOAD_RESIDUAL:
+        return tiles * d.k * ceil_div(lanes * 16, config.beat_bits)
+    if d.unit == Unit.GEMM:
+        return gemm_cycles(
+            config,
+            tokens=d.tokens,
+            rows=d.rows,
+            rows8=d.rows8,
+            k=d.k,
+            from_memory=d.digit_source == DigitSource.MEMORY,
+            transposed=d.destination == Destination.ACTIVATION_TRANSPOSED,
+        )
+    if d.unit == Unit.LAYER_NORM:
+        return tiles * (2 * d.k + lanes + ROOT_LATENCY)
+    if d.unit == Unit.SOFTMAX:
+        return tiles * (d.k + lanes + RECIPROCAL_LATENCY)
+    if d.unit == Unit.MEAN_TOKENS:
+        return d.k * tiles
+    return d.k
+
+
+def table_cycles(config: AcceleratorConfig, d: Descriptor) -> int:
+    """Cycles to load a layer's table before its main loop: one entry per cycle."""
+    return round_up(d.table_entries, config.weight_ports * PORT_BITS // 8)
+
+
+def layer_cycles(config: AcceleratorConfig, d: Descriptor) -> int:
+    """Cycles of a whole layer."""
+    return unit_cycles(config, d) + table_cycles(config, d)
