@@ -6,15 +6,22 @@ from pathlib import Path
 
 import click
 
-from qvit_hls.cli.options import board_option, clock_option, model_argument
+from qvit_hls.cli.options import board_option, clock_option, model_argument, tile_option
 
 
 @click.command(short_help="Estimate cycles, weight traffic and frames per second.")
 @model_argument
 @board_option
 @clock_option
+@tile_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def estimate(model: Path, board: str, clock_mhz: float | None, as_json: bool) -> None:
+def estimate(
+    model: Path,
+    board: str | None,
+    clock_mhz: float | None,
+    tile: tuple[int, int, int] | None,
+    as_json: bool,
+) -> None:
     """Estimate what MODEL.pt takes on a board: cycles and weight traffic per layer.
 
     The numbers come from the descriptors that gen would write, at the accelerator that it would choose.
@@ -22,11 +29,12 @@ def estimate(model: Path, board: str, clock_mhz: float | None, as_json: bool) ->
     import json
 
     from qvit_hls.cli.console import progress, results
-    from qvit_hls.flow.generate import estimate_model
+    from qvit_hls.flow.estimate import estimate_model
+    from qvit_hls.flow.generate import Target
     from qvit_hls.report.estimate import estimate_json, estimate_table
 
     with progress(quiet=as_json) as update:
-        result = estimate_model(model, board=board, clock_mhz=clock_mhz, progress=update)
+        result = estimate_model(model, Target.on_board(board, clock_mhz, tile), update)
     if as_json:
         click.echo(json.dumps(estimate_json(result), indent=2))
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qvit_hls.cli.options import board_option, clock_option, model_argument
+from qvit_hls.cli.options import board_option, clock_option, model_argument, tile_option
 
 
 @click.command(short_help="Turn a trained model into a Vitis HLS project.")
@@ -16,6 +16,7 @@ from qvit_hls.cli.options import board_option, clock_option, model_argument
 @click.option("--force", is_flag=True, help="Replace FOLDER where it is an earlier build.")
 @board_option
 @clock_option
+@tile_option
 @click.option("--for", "for_build", type=click.Path(path_type=Path), metavar="BUILD",
               help="Run on the accelerator of this earlier build: new weights and program only.")  # fmt: skip
 @click.option("--onnx", is_flag=True, help="Add the integer graph as graph.onnx, for Netron.")
@@ -30,8 +31,9 @@ def gen(
     model: Path,
     out: Path,
     force: bool,
-    board: str,
+    board: str | None,
     clock_mhz: float | None,
+    tile: tuple[int, int, int] | None,
     for_build: Path | None,
     onnx: bool,
     verify_passes: bool,
@@ -45,17 +47,24 @@ def gen(
     gen that fails leaves nothing behind.
     """
     from qvit_hls.cli.console import progress, results
-    from qvit_hls.flow.generate import generate
+    from qvit_hls.errors import QvitError
+    from qvit_hls.flow.generate import Target, generate
     from qvit_hls.report.project import project_summary
 
+    if for_build is None:
+        target = Target.on_board(board, clock_mhz, tile)
+    elif board or clock_mhz or tile:
+        raise QvitError(
+            f"--for takes board, clock and tile from {for_build}: leave out --board, --clock and --tile."
+        )
+    else:
+        target = Target.of_build(for_build)
     with progress(quiet) as update:
         result = generate(
             model,
             out,
+            target,
             force=force,
-            board=board,
-            clock_mhz=clock_mhz,
-            for_build=for_build,
             onnx=onnx,
             verify_passes=verify_passes,
             seed=seed,

@@ -12,11 +12,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 model_argument: Decorator = click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.pt")
 board_option: Decorator = click.option(
-    "--board",
-    default="zcu102",
-    show_default=True,
-    metavar="NAME",
-    help="Board to choose the accelerator for.",
+    "--board", metavar="NAME", help="Board to choose the accelerator for. [default: zcu102]"
 )
 clock_option: Decorator = click.option(
     "--clock",
@@ -24,4 +20,11 @@ clock_option: Decorator = click.option(
     type=click.FloatRange(min=0, min_open=True),
     metavar="MHZ",
     help="Clock of the accelerator. [default: the board's]",
+)
+tile_option: Decorator = click.option(
+    "--tile",
+    nargs=3,
+    type=click.IntRange(min=1),
+    metavar="TOKENS ROWS DEPTH",
+    help="Tile of the engine (T_n, T_m, T_k). [default: chosen for model and board]",
 )

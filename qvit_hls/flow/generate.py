@@ -1,4 +1,4 @@
-"""The verbs ``gen`` and ``estimate``: from a model file to a project folder, or to its cycles."""
+"""The verb ``gen``: from a model file to a project folder."""
 
 from __future__ import annotations
 
@@ -7,28 +7,90 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from qvit_hls.codegen.plan import BuildPlan
-from qvit_hls.codegen.project import Origin, build_plan
+from qvit_hls.codegen.project import Origin, Vectors, build_plan
+from qvit_hls.errors import QvitError
 from qvit_hls.flow.build import read_build
-from qvit_hls.flow.images import random_images
+from qvit_hls.flow.images import input_node, random_images
 from qvit_hls.flow.output import check_target, write_plan
 from qvit_hls.frontend.compile import integer_graph
-from qvit_hls.hw.accelerator import AcceleratorConfig
+from qvit_hls.hw.accelerator import AcceleratorConfig, parse_accelerator
 from qvit_hls.hw.board import Board, load_board
-from qvit_hls.hw.choose import choose_accelerator
-from qvit_hls.hw.cycles import Estimate, estimate
-from qvit_hls.hw.fit import accelerator_from, check_fits
+from qvit_hls.hw.choose import choose_accelerator, program_for
 from qvit_hls.hw.program import Program
-from qvit_hls.hw.schedule import schedule
 from qvit_hls.ir.graph import Graph
 from qvit_hls.nets.checkpoint import load_model
 
-#: Random images in the project's vectors: enough for every path, small enough for DeiT in simulation.
+DEFAULT_BOARD = "zcu102"
+#: Random images in a project's vectors.
 VECTOR_IMAGES = 4
 
+#: Called with a stage's name, and how many of how many steps are done in it.
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What a project is made for.
+
+    Attributes:
+        board: the part and its resources.
+        clock_mhz: clock of the accelerator.
+        config: the accelerator, where it is given; else one is chosen for the board.
+        tile: T_n, T_m and T_k, where they are given and the rest is to be chosen.
+    """
+
+    board: Board
+    clock_mhz: float
+    config: AcceleratorConfig | None = None
+    tile: tuple[int, int, int] | None = None
+
+    @classmethod
+    def on_board(
+        cls,
+        board: str | None = None,
+        clock_mhz: float | None = None,
+        tile: tuple[int, int, int] | None = None,
+    ) -> Target:
+        """A new accelerator on a board, at the board's clock where none is given.
+
+        Raises:
+            QvitError: there is no such board.
+        """
+        found = load_board(board or DEFAULT_BOARD)
+        return cls(found, found.clock_mhz if clock_mhz is None else clock_mhz, tile=tile)
+
+    @classmethod
+    def of_build(cls, folder: Path) -> Target:
+        """The accelerator of an earlier build, with its board and clock.
+
+        Raises:
+            QvitError: the folder is not a project, or a damaged one.
+        """
+        build = read_build(folder)
+        board, clock = build.manifest.get("board"), build.manifest.get("clock_mhz")
+        if not isinstance(board, str) or not isinstance(clock, int | float):
+            raise QvitError(
+                f"{folder / 'manifest.json'} does not name board and clock_mhz. "
+                "Make the project again with qvit-hls gen."
+            )
+        path = folder / "accelerator.json"
+        if not path.is_file():
+            raise QvitError(f"The project lacks {path}. Make it again with qvit-hls gen.")
+        return cls(load_board(board), float(clock), parse_accelerator(path.read_text(), str(path)))
+
+    def program(self, graph: Graph) -> Program:
+        """Schedule a graph on this accelerator, or on the one that is best for it.
+
+        Raises:
+            QvitError: the model does not fit.
+        """
+        if self.config is not None:
+            return program_for(graph, self.config)
+        return choose_accelerator(graph, self.board, self.tile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,29 +99,23 @@ class Generated:
 
     Attributes:
         folder: the project.
-        digest: SHA-256 over all its files; equal input gives an equal one.
-        files: how many.
+        plan: its files.
+        target: what it is made for.
         program: the scheduled layers and the accelerator that they run on.
-        estimate: cycles before synthesis.
     """
 
     folder: Path
-    digest: str
-    files: int
-    board: Board
-    clock_mhz: float
+    plan: BuildPlan
+    target: Target
     program: Program
-    estimate: Estimate
 
 
 def generate(
     model: Path,
     out: Path,
+    target: Target,
     *,
     force: bool = False,
-    board: str = "zcu102",
-    clock_mhz: float | None = None,
-    for_build: Path | None = None,
     onnx: bool = False,
     verify_passes: bool = False,
     seed: int = 0,
@@ -70,10 +126,8 @@ def generate(
     Args:
         model: a ``model.pt``.
         out: folder to write.
+        target: board and accelerator.
         force: replace ``out`` where it is an earlier build.
-        board: name of the board to choose the accelerator for.
-        clock_mhz: its clock; default the board's.
-        for_build: an earlier build whose accelerator must run the model, without a new synthesis.
         onnx: add ``graph.onnx``.
         verify_passes: check every pass by running the graph before and after it.
         seed: of the random images in ``vectors/``.
@@ -83,15 +137,14 @@ def generate(
         QvitError: all problems of the stage that fails; then nothing is written.
     """
     check_target(out, force)
-    target = load_board(board)
-    clock = target.clock_mhz if clock_mhz is None else clock_mhz
-    config = None if for_build is None else accelerator_from(read_build(for_build).folder)
     graph = compile_model(model, verify_passes, progress)
-    program = _program(graph, target, config, progress)
-
+    progress("schedule", 0, 1)
+    program = target.program(graph)
+    progress("schedule", 1, 1)
     progress("generate", 0, 1)
     origin = Origin(model_digest=hashlib.sha256(model.read_bytes()).hexdigest(), seed=seed)
-    plan = build_plan(graph, program, target, clock, origin, random_images(graph, VECTOR_IMAGES, seed))
+    vectors = golden_vectors(graph, seed)
+    plan = build_plan(graph, program, target.board, target.clock_mhz, vectors, origin)
     if onnx:
         from qvit_hls.ir.onnx_export import onnx_model
 
@@ -99,25 +152,18 @@ def generate(
         plan = BuildPlan({**plan.files, "graph.onnx": content})
     write_plan(plan, out, force)
     progress("generate", 1, 1)
-    return Generated(out, plan.digest(), len(plan.files), target, clock, program, estimate(program, clock))
+    return Generated(out, plan, target, program)
 
 
-def estimate_model(
-    model: Path,
-    *,
-    board: str = "zcu102",
-    clock_mhz: float | None = None,
-    progress: Progress = lambda stage, done, total: None,
-) -> tuple[Program, Estimate]:
-    """Cycles of a model on the accelerator that gen would choose for a board.
-
-    Raises:
-        QvitError: all problems of the stage that fails.
-    """
-    target = load_board(board)
-    graph = compile_model(model, False, progress)
-    program = _program(graph, target, None, progress)
-    return program, estimate(program, target.clock_mhz if clock_mhz is None else clock_mhz)
+def golden_vectors(graph: Graph, seed: int) -> Vectors:
+    """Random images with their codes, and the logits that the golden graph gives."""
+    images = random_images(graph, VECTOR_IMAGES, seed)
+    values = graph.run(torch.from_numpy(images))
+    return Vectors(
+        images=images,
+        codes=values[input_node(graph).name].numpy().astype(np.int8),
+        logits=values[graph.outputs[0]].numpy().astype(np.int16).reshape(len(images), -1),
+    )
 
 
 def compile_model(model: Path, verify_passes: bool, progress: Progress) -> Graph:
@@ -135,14 +181,3 @@ def compile_model(model: Path, verify_passes: bool, progress: Progress) -> Graph
     graph = integer_graph(network, example, model.stem, verify_passes)
     progress("compile", 1, 1)
     return graph
-
-
-def _program(graph: Graph, board: Board, config: AcceleratorConfig | None, progress: Progress) -> Program:
-    progress("schedule", 0, 1)
-    if config is None:
-        program = schedule(graph, choose_accelerator(graph, board))
-    else:
-        program = schedule(graph, config)
-        check_fits(program, config)
-    progress("schedule", 1, 1)
-    return program

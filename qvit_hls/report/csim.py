@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
+from qvit_hls.report.layer_rows import group_layers
 from qvit_hls.verify.compare import LayerResult
 from qvit_hls.verify.csim import CsimReport
-
-#: Beyond this many layers, those that are equal are shown as one row per block.
-_LAYER_ROWS = 48
-_BLOCK = re.compile(r"(.*?\.\d+)(?:\.|$)")
 
 
 def csim_table(layers: Sequence[LayerResult]) -> Table:
@@ -23,9 +19,15 @@ def csim_table(layers: Sequence[LayerResult]) -> Table:
     table.add_column("Unit")
     table.add_column("Values compared", justify="right")
     table.add_column("Mismatches", justify="right")
-    for name, units, values, mismatches in _rows(layers):
-        style = "bold red" if mismatches else ""
-        table.add_row(name, units, f"{values:,}", Text(f"{mismatches:,}", style=style))
+    rows = group_layers(layers, lambda layer: layer.layer, alone=lambda layer: layer.mismatches > 0)
+    for title, group in rows:
+        mismatches = sum(layer.mismatches for layer in group)
+        table.add_row(
+            title,
+            ", ".join(dict.fromkeys(layer.unit for layer in group)),
+            f"{sum(layer.values for layer in group):,}",
+            Text(f"{mismatches:,}", style="bold red" if mismatches else ""),
+        )
     return table
 
 
@@ -73,24 +75,3 @@ def first_mismatch(report: CsimReport) -> str:
         f"image {first.image}, {head}token {first.token}, channel {first.channel}: "
         f"expected {first.expected}, got {first.got}{saved}"
     )
-
-
-def _rows(layers: Sequence[LayerResult]) -> list[tuple[str, str, int, int]]:
-    if len(layers) <= _LAYER_ROWS:
-        return [(layer.layer, layer.unit, layer.values, layer.mismatches) for layer in layers]
-    rows: list[tuple[str, list[LayerResult]]] = []
-    for layer in layers:
-        found = _BLOCK.match(layer.layer)
-        name = layer.layer if found is None or layer.mismatches else found[1]
-        if not rows or rows[-1][0] != name:
-            rows.append((name, []))
-        rows[-1][1].append(layer)
-    return [
-        (
-            group[0].layer if len(group) == 1 else f"{name} ({len(group)} layers)",
-            ", ".join(dict.fromkeys(layer.unit for layer in group)),
-            sum(layer.values for layer in group),
-            sum(layer.mismatches for layer in group),
-        )
-        for name, group in rows
-    ]
