@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -54,7 +55,8 @@ def _trace(module: nn.Module, example: Tensor) -> ExportedProgram:
     batch = example[:1].expand(_BATCH, *example.shape[1:]).contiguous()
     model = copy.deepcopy(module).eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch.export's, of its own parts
             # An empty table decomposes nothing, but makes in-place operators functional.
             return torch.export.export(model, (batch,)).run_decompositions({})
     except Exception as error:  # torch.export raises whatever its parts and the module raise
