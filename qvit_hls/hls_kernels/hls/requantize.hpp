@@ -55,12 +55,13 @@ template <int WIDTH> inline uint<WIDTH / 2> integer_square_root(uint<WIDTH> valu
 root_bit:
     for (int i = WIDTH / 2 - 1; i >= 0; --i) {
 #pragma HLS UNROLL
-        rest = (rest << 2) | ((value >> (2 * i)) & 3);
-        const uint<WIDTH / 2 + 2> trial = (root << 2) | 1;
+        const uint<WIDTH> pair = (value >> (2 * i)) & 3;
+        rest = (rest << 2) + pair;
+        const uint<WIDTH / 2 + 2> trial = (root << 2) + 1;
         root <<= 1;
         if (rest >= trial) {
             rest -= trial;
-            root |= 1;
+            root += 1;
         }
     }
     return static_cast<uint<WIDTH / 2>>(root);
