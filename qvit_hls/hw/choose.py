@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from math import lcm
 
 from qvit_hls.errors import QvitError
@@ -42,7 +43,7 @@ def choose_accelerator(graph: Graph, board: Board, tile: tuple[int, int, int] | 
     reference = _configuration(graph, board, 16, 32, 2)
     probe = schedule(graph, sized(reference, graph, schedule(graph, reference)))
     bits = sized(reference, graph, probe).activation_bits
-    shapes = Counter(layer.descriptor for layer in probe.layers)
+    shapes = Counter(_shape(layer.descriptor) for layer in probe.layers)
     if tile is not None:
         return _complete(graph, _configuration(graph, board, *tile, bits=bits, exact=True))
     ranked = sorted(
@@ -80,6 +81,16 @@ def program_for(graph: Graph, config: AcceleratorConfig) -> Program:
 def _complete(graph: Graph, config: AcceleratorConfig) -> Program:
     program = schedule(graph, config)
     return schedule(graph, sized(config, graph, program))
+
+
+def _shape(descriptor: Descriptor) -> Descriptor:
+    """What a layer's cycles depend on: its descriptor without addresses and numbers."""
+    nothing = ("x", "y", "digit", "trace")
+    addresses = {f"{name}_{word}": 0 for name in nothing for word in ("base", "stride")}
+    return replace(
+        descriptor, **addresses, steps=0, trace_tokens=0, trace_channels=0, multiplier=0, shift=0, qmax=0,
+        epsilon_low=0, epsilon_high=0,
+    )  # fmt: skip
 
 
 def _cycles(config: AcceleratorConfig, shapes: Counter[Descriptor]) -> int:
