@@ -30,8 +30,9 @@ def _handles(*operators: str) -> Callable[[Handler], Handler]:
 
 
 def supported_operators() -> list[str]:
-    """Names of the operators that have a handler, without overloads."""
-    return sorted({".".join(name.split(".")[:2]).split(".", 1)[1] for name in HANDLERS})
+    """Names of the operators that have a handler, without overloads and internal ones."""
+    names = {operator.split(".")[1] for operator in HANDLERS}
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def _output_shape(builder: GraphBuilder, node: fx.Node) -> tuple[int, ...]:

@@ -72,7 +72,7 @@ class _Walk:
         self.program = program
         self.builder = GraphBuilder(_BATCH)
         self.problems: list[str] = []
-        self._values: dict[fx.Node, Value | None] = {}  # None: depends on something unsupported
+        self._values: dict[fx.Node, Value | None] = {}  # None: cannot be had
 
     def run(self) -> list[Symbol]:
         """Translate every operator; problems are collected, not raised."""
@@ -117,7 +117,7 @@ class _Walk:
             # Plain Python functions only take results of operators apart; those are reported already.
             if isinstance(node.target, torch._ops.OpOverload) or None not in read:
                 self._report(f"{operator} is not supported.")
-            return None
+            return self._stand_in(node)
         if None in read:
             return None
         try:
@@ -125,7 +125,14 @@ class _Walk:
             return handler(self.builder, node, *args, **kwargs)
         except Unsupported as reason:
             self._report(f"{operator} is not supported {reason}.")
+            return self._stand_in(node)
+
+    def _stand_in(self, node: fx.Node) -> Symbol | None:
+        """A value of the right shape for one that cannot be had, so that its readers are checked too."""
+        value = node.meta.get("val")
+        if not isinstance(value, Tensor) or value.dim() == 0 or value.shape[0] != _BATCH:
             return None
+        return self.builder.emit(Input(tuple(int(n) for n in value.shape[1:])))
 
     @torch.no_grad()
     def _fold(self, node: fx.Node) -> Folded:
