@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qvit_hls.flow.generate import Progress, Target, compile_model
+from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.hw.accelerator import AcceleratorConfig
 from qvit_hls.hw.cycles import Estimate, estimate
 
@@ -25,6 +26,7 @@ class ModelEstimate:
     frame: Estimate
 
 
+@one_torch_thread()
 def estimate_model(
     model: Path, target: Target, progress: Progress = lambda stage, done, total: None
 ) -> ModelEstimate:

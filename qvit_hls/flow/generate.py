@@ -16,6 +16,7 @@ from qvit_hls.errors import QvitError
 from qvit_hls.flow.build import read_build
 from qvit_hls.flow.images import input_node, random_images
 from qvit_hls.flow.output import check_target, write_plan
+from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.frontend.compile import integer_graph
 from qvit_hls.hw.accelerator import AcceleratorConfig, parse_accelerator
 from qvit_hls.hw.board import Board, load_board
@@ -25,8 +26,8 @@ from qvit_hls.ir.graph import Graph
 from qvit_hls.nets.checkpoint import load_model
 
 DEFAULT_BOARD = "zcu102"
-#: Random images in a project's vectors.
-VECTOR_IMAGES = 4
+#: Random images in a project's vectors: two, so that what one frame leaves behind shows in the next.
+VECTOR_IMAGES = 2
 
 #: Called with a stage's name, and how many of how many steps are done in it.
 Progress = Callable[[str, int, int], None]
@@ -110,6 +111,7 @@ class Generated:
     program: Program
 
 
+@one_torch_thread()
 def generate(
     model: Path,
     out: Path,

@@ -46,7 +46,8 @@ def csim_verdict(report: CsimReport) -> Text:
     )
     lines.append(
         f": {mismatches:,} mismatches in {values:,} values of {len(report.layers)} layers, "
-        f"{report.images} images ({report.origin}), {report.variant} C-simulation\n"
+        f"{report.images} image{'s' * (report.images != 1)} ({report.origin}), "
+        f"{report.variant} C-simulation\n"
     )
     if report.first is not None:
         lines.append(first_mismatch(report) + "\n", style="red")

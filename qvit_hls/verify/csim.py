@@ -20,6 +20,7 @@ from qvit_hls.flow.build import Build, read_build
 from qvit_hls.flow.compile import Program, compile_simulation
 from qvit_hls.flow.images import ImageSet, input_node, load_images, random_images
 from qvit_hls.flow.output import write_file, write_json
+from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.ir.file_format import load_graph
 from qvit_hls.ir.graph import Graph
 from qvit_hls.verify.compare import Comparison, LayerResult, Mismatch
@@ -123,6 +124,7 @@ class CsimReport:
         }
 
 
+@one_torch_thread()
 def run_csim(
     folder: Path,
     *,
