@@ -77,7 +77,7 @@ def _evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
 def _check_inputs(graph: Graph, inputs: tuple[Tensor, ...]) -> None:
     expected = [node for node in graph if isinstance(node.op, Input | QuantizedInput)]
     if len(inputs) != len(expected):
-        raise QvitError(f"The graph has {len(expected)} inputs, but {len(inputs)} were given.")
+        raise QvitError(f"The number of inputs is {len(inputs)}; it must be {len(expected)}.")
     problems = []
     for node, value in zip(expected, inputs, strict=True):
         if tuple(value.shape[1:]) != node.shape:
