@@ -18,11 +18,14 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from qvit_hls.errors import QvitError
-from qvit_hls.frontend.aten import HANDLERS, supported_operators
+from qvit_hls.frontend import aten_compute, aten_layout, quantizers
 from qvit_hls.frontend.builder import Folded, GraphBuilder, Symbol, Unsupported, Value, to_array
+from qvit_hls.frontend.registry import HANDLERS, supported_operators
 from qvit_hls.ir.float_ops import Input
 from qvit_hls.ir.graph import Graph
 
+#: Importing these has filled HANDLERS.
+_HANDLER_MODULES = (aten_compute, aten_layout, quantizers)
 #: Images traced at once. Two, because torch.export specialises on one, and nothing here needs more.
 _BATCH = 2
 #: Operators under which row-quantized weights stay row-quantized.

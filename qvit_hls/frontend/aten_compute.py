@@ -1,0 +1,163 @@
+"""Handlers of the operators that compute: layers, products and sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import fx
+
+from qvit_hls.frontend.builder import Folded, GraphBuilder, Symbol, Unsupported, Value
+from qvit_hls.frontend.registry import axis_without_batch, handles, require
+from qvit_hls.ir import float_ops as ops
+
+# ---------------------------------------------------------------- layers
+
+
+@handles("aten.linear.default")
+def _linear(b: GraphBuilder, node: fx.Node, x: Symbol, weight: Folded, bias: Folded | None = None) -> Value:
+    require(isinstance(x, Symbol) and isinstance(weight, Folded), "with weights that depend on the input")
+    array = None if bias is None else bias.array
+    return b.emit(ops.Linear(weight.array, array, weight.row_scale, weight.row_bits), x)
+
+
+@handles("aten.conv2d.default")
+def _conv2d(
+    b: GraphBuilder,
+    node: fx.Node,
+    x: Symbol,
+    weight: Folded,
+    bias: Folded | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] | str = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> Value:
+    require(isinstance(weight, Folded), "with weights that depend on the input")
+    plain = padding in ("valid", [0], [0, 0], (0, 0)) and all(d == 1 for d in dilation) and groups == 1
+    require(plain, "with padding, dilation or groups")
+    strides = (stride[0], stride[-1])
+    array = None if bias is None else bias.array
+    return b.emit(ops.Conv2d(weight.array, strides, array, weight.row_scale, weight.row_bits), x)
+
+
+@handles("aten.layer_norm.default")
+def _layer_norm(
+    b: GraphBuilder,
+    node: fx.Node,
+    x: Symbol,
+    normalized_shape: Sequence[int],
+    weight: Folded | None = None,
+    bias: Folded | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> Value:
+    require(len(normalized_shape) == 1, "over more than the last dimension")
+    arrays = [None if a is None else a.array for a in (weight, bias)]
+    return b.emit(ops.LayerNorm(eps, *arrays), x)
+
+
+@handles("aten.softmax.int", "aten._softmax.default")
+def _softmax(b: GraphBuilder, node: fx.Node, x: Symbol, dim: int, dtype: object = None) -> Value:
+    require(
+        axis_without_batch(dim, len(x.shape) + 1) == len(x.shape) - 1, "over another dimension than the last"
+    )
+    return b.emit(ops.Softmax(), x)
+
+
+@handles("aten.gelu.default")
+def _gelu(b: GraphBuilder, node: fx.Node, x: Symbol, approximate: str = "none") -> Value:
+    return b.emit(ops.Elementwise("gelu" if approximate == "none" else "gelu_tanh"), x)
+
+
+@handles("aten.silu.default")
+def _silu(b: GraphBuilder, node: fx.Node, x: Symbol) -> Value:
+    return b.emit(ops.Elementwise("silu"), x)
+
+
+@handles("aten.relu.default")
+def _relu(b: GraphBuilder, node: fx.Node, x: Symbol) -> Value:
+    return b.emit(ops.Elementwise("relu"), x)
+
+
+# ---------------------------------------------------------------- products and sums
+
+
+@handles("aten.matmul.default")
+def _matmul(b: GraphBuilder, node: fx.Node, x: Value, y: Value) -> Value:
+    if isinstance(x, Symbol) and isinstance(y, Folded) and y.tensor.dim() == 2:
+        return b.emit(ops.Linear(np.ascontiguousarray(y.array.T)), x)
+    require(isinstance(x, Symbol) and isinstance(y, Symbol), "with these constant operands")
+    return b.emit(ops.MatMul(), x, y)
+
+
+@handles("aten.scaled_dot_product_attention.default")
+def _attention(
+    b: GraphBuilder,
+    node: fx.Node,
+    q: Symbol,
+    k: Symbol,
+    v: Symbol,
+    attn_mask: object = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Value:
+    require(attn_mask is None and not is_causal and not enable_gqa, "with a mask or grouped queries")
+    rank = len(k.shape)
+    keys = b.emit(ops.Permute((*range(rank - 2), rank - 1, rank - 2)), k)
+    factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scores = b.emit(ops.Scale(np.array(factor)), b.emit(ops.MatMul(), q, keys))
+    return b.emit(ops.MatMul(), b.emit(ops.Softmax(), scores), v)
+
+
+@handles("aten.add.Tensor")
+def _add(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float, alpha: float = 1) -> Value:
+    require(alpha == 1, "with alpha")
+    if not isinstance(x, Symbol):
+        x, y = y, x
+    assert isinstance(x, Symbol)  # the importer folds what is all constant
+    return b.emit(ops.Add(), x, _operand(b, x, y))
+
+
+def _operand(b: GraphBuilder, x: Symbol, y: Value | float) -> Value:
+    """``y`` to be broadcast against ``x``: constants without their batch dimension."""
+    if isinstance(y, Symbol):
+        return y
+    if not isinstance(y, Folded):
+        return Folded(torch.tensor(float(y)))
+    rank = len(x.shape) + 1
+    require(y.tensor.dim() <= rank, "with a constant of more dimensions than its input")
+    return Folded(b.strip_batch(y.tensor, rank), y.origin)
+
+
+@handles("aten.mul.Tensor")
+def _mul(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float) -> Value:
+    if not isinstance(x, Symbol):
+        x, y = y, x
+    assert isinstance(x, Symbol)
+    return b.emit(ops.Scale(_factor(b, x, y)), x)
+
+
+@handles("aten.div.Tensor")
+def _div(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float) -> Value:
+    if not isinstance(x, Symbol):
+        raise Unsupported("by a value that depends on the input")
+    return b.emit(ops.Scale(1.0 / _factor(b, x, y)), x)
+
+
+def _factor(b: GraphBuilder, x: Symbol, y: Value | float) -> np.ndarray:
+    """A constant factor of ``x`` in float64: ``[]`` or ``[channels]``."""
+    if isinstance(y, Symbol):
+        raise Unsupported("with two values that depend on the input")
+    if not isinstance(y, Folded):
+        return np.array(float(y))
+    factor = b.strip_batch(y.tensor, len(x.shape) + 1).detach().cpu().double().numpy()
+    if factor.size == 1:
+        return factor.reshape(())
+    per_channel = factor.size == x.shape[-1] == factor.shape[-1]
+    require(per_channel, "with anything but a number or one factor per channel")
+    return factor.reshape(-1)
