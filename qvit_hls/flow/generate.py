@@ -179,7 +179,7 @@ def compile_model(model: Path, verify_passes: bool, progress: Progress) -> Graph
     progress("load model", 1, 1)
     config = network.config
     example = torch.zeros(1, config.channels, config.image_size, config.image_size)
-    progress("compile", 0, 1)
+    progress("export and lower", 0, 1)
     graph = integer_graph(network, example, model.stem, verify_passes)
-    progress("compile", 1, 1)
+    progress("export and lower", 1, 1)
     return graph
