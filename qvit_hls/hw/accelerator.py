@@ -34,6 +34,7 @@ class AcceleratorConfig(BaseModel):
         digit_depth: the same of the memory for attention keys and exponents.
         wide_depth: the same of the 16-bit memory (residual stream, scores, logits).
         weight_depth: steps (of tile_depth channels) that half of the weight buffer holds.
+        max_row_tiles: row tiles of the largest matrix product; they are planned before it starts.
         table_bits: bits of the codes that enter the elementwise table; 0 leaves the table out.
         max_tokens: most tokens of a sequence; rows of the deferred softmax normalisation memory.
         max_channels: most channels of the residual stream; sizes the LayerNorm's accumulators.
@@ -54,6 +55,7 @@ class AcceleratorConfig(BaseModel):
     digit_depth: int = Field(ge=1)
     wide_depth: int = Field(ge=1)
     weight_depth: int = Field(ge=1)
+    max_row_tiles: int = Field(ge=1)
     table_bits: int = Field(ge=0, le=10)
     max_tokens: int = Field(ge=1, le=4095)
     max_channels: int = Field(ge=1, le=4095)

@@ -161,6 +161,7 @@ def _configuration(
             digit_depth=1,
             wide_depth=1,
             weight_depth=1,
+            max_row_tiles=1,
             table_bits=0,
             max_tokens=1,
             max_channels=1,

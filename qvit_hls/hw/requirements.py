@@ -9,6 +9,7 @@ import numpy as np
 from qvit_hls.errors import QvitError
 from qvit_hls.hw.accelerator import AcceleratorConfig
 from qvit_hls.hw.descriptor import Unit
+from qvit_hls.hw.gemm_timing import ceil_div
 from qvit_hls.hw.program import Program, StreamedWeights
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Graph, Node
@@ -21,6 +22,7 @@ _WORDS = {
     "digit_depth": "channels per lane of the digit memory",
     "wide_depth": "channels per lane of the wide memory",
     "weight_depth": "steps in half of the weight buffer",
+    "max_row_tiles": "row tiles of one matrix product",
     "table_bits": "bits into the elementwise table",
     "max_tokens": "tokens",
     "max_channels": "channels of the residual stream",
@@ -38,6 +40,7 @@ def requirements(graph: Graph, program: Program) -> dict[str, int | bool]:
     tokens = [d.tokens for d in (layer.descriptor for layer in program.layers)]
     tokens += [d.rows for d in gemms if d.digit_source]
     needs["weight_depth"] = max(d.k_steps for d in gemms)
+    needs["max_row_tiles"] = max(ceil_div(d.rows + d.rows8, program.config.tile_rows) for d in gemms)
     needs["table_bits"] = max((entries.bit_length() for entries in tables), default=0)
     needs["max_tokens"] = max(tokens)
     norms = [node.shape[-1] for node in graph if isinstance(node.op, ops.IntegerLayerNorm | ops.IntegerMeanTokens)]

@@ -46,5 +46,6 @@ def table_cycles(config: AcceleratorConfig, d: Descriptor) -> int:
 
 
 def layer_cycles(config: AcceleratorConfig, d: Descriptor) -> int:
-    """Cycles of a whole layer."""
-    return unit_cycles(config, d) + table_cycles(config, d)
+    """Cycles of a whole layer: table, the planning of row tiles, main loop."""
+    planning = ceil_div(d.rows + d.rows8, config.tile_rows) + 1 if d.unit == Unit.GEMM else 0
+    return table_cycles(config, d) + planning + unit_cycles(config, d)

@@ -17,9 +17,9 @@ void engine(const uint32_t *program, uint32_t layers, hls::stream<word_t> (&weig
 #pragma HLS INLINE off
     static Memories<C> memory;
 #pragma HLS ARRAY_PARTITION variable=memory.activation complete dim=2
-#pragma HLS ARRAY_PARTITION variable=memory.activation cyclic factor=C::T_K dim=1
+#pragma HLS ARRAY_PARTITION variable=memory.activation complete dim=3
 #pragma HLS ARRAY_PARTITION variable=memory.digit complete dim=2
-#pragma HLS ARRAY_PARTITION variable=memory.digit cyclic factor=C::T_K dim=1
+#pragma HLS ARRAY_PARTITION variable=memory.digit complete dim=3
 #pragma HLS ARRAY_PARTITION variable=memory.wide complete dim=2
 #pragma HLS ARRAY_PARTITION variable=memory.row_maximum complete dim=0
 #pragma HLS ARRAY_PARTITION variable=memory.normalizer cyclic factor=C::DRAIN_GROUP
@@ -30,7 +30,6 @@ void engine(const uint32_t *program, uint32_t layers, hls::stream<word_t> (&weig
 #pragma HLS BIND_STORAGE variable=memory.digit type=ram_2p impl=bram
 #pragma HLS BIND_STORAGE variable=memory.table type=ram_1p impl=lutram
 #pragma HLS BIND_STORAGE variable=memory.exponent type=ram_1p impl=lutram
-#pragma HLS ALLOCATION function instances=gemm<C> limit=1
     uint32_t trace_offset = 0;
 layer:
     for (uint32_t i = 0; i < layers; ++i) {

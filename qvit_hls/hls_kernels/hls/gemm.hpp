@@ -17,7 +17,7 @@
 
 namespace qvit {
 
-// One (row tile, token tile) and how many iterations a part of the work on it takes.
+// One (row tile, token tile), and how many iterations a part of the work on it takes.
 struct Slot {
     RowTile tile;
     int tile_index;
@@ -25,16 +25,11 @@ struct Slot {
     int steps;
 };
 
-template <class C> inline int drain_steps(const Descriptor &d, const RowTile &tile) {
-#pragma HLS INLINE
-    const int groups = (tile.rows + C::DRAIN_GROUP - 1) / C::DRAIN_GROUP;
-    return d.destination == TO_ACTIVATION_TRANSPOSED ? groups * (C::T_N / C::T_K) : tile.rows;
-}
-
 template <class C>
 void gemm(const Descriptor &d, hls::stream<word_t> (&stream)[C::PORTS], Memories<C> &memory) {
 #pragma HLS INLINE off
     static WeightBuffer<C> buffer;
+    static TilePlan plan[C::MAX_ROW_TILES + 1];
     static typename C::acc_t acc[C::T_M][C::T_N];
     static typename C::acc_t sum[C::T_M][C::T_N];
 #pragma HLS ARRAY_PARTITION variable=buffer.digit complete dim=3
@@ -46,11 +41,21 @@ void gemm(const Descriptor &d, hls::stream<word_t> (&stream)[C::PORTS], Memories
     const int tiles = row_tiles<C>(d);
     const int k_steps = static_cast<int>(d.k_steps);
 
+    // Tiles are planned beforehand, so that the loop below only looks them up. After the last one comes an
+    // empty one.
+plan_tiles:
+    for (int i = 0; i <= tiles; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min=2 max=256
+#pragma HLS PIPELINE II=1
+        plan[i] = plan_tile<C>(d, i);
+        if (i == tiles) plan[i].load_cycles = 0;
+    }
+
     // Before the first slot: nothing to multiply or write, and the whole first tile to load.
-    LoadState load = start_load<C>(d, 0);
-    Slot multiplying = {load.tile, -1, token_tiles - 1, 0};
-    Slot draining = {load.tile, -1, 0, 0};
-    int step = 0, length = load.cycles;
+    LoadState load = start_load(plan[0], 0);
+    Slot multiplying = {plan[0].tile, -1, token_tiles - 1, 0};
+    Slot draining = {plan[0].tile, -1, 0, 0};
+    int step = 0, length = plan[0].load_cycles;
     int drain_group = 0, drain_word = 0;
 
 iteration:
@@ -58,11 +63,11 @@ iteration:
 #pragma HLS LOOP_TRIPCOUNT min=64 max=65536
 #pragma HLS PIPELINE II=1
 // A layer never reads what it writes, and a half of the weight buffer is never loaded while it is used.
-#pragma HLS DEPENDENCE variable=memory.activation inter false
-#pragma HLS DEPENDENCE variable=memory.digit inter false
-#pragma HLS DEPENDENCE variable=memory.wide inter false
-#pragma HLS DEPENDENCE variable=buffer.digit inter false
-#pragma HLS DEPENDENCE variable=buffer.row inter false
+#pragma HLS DEPENDENCE variable=memory.activation type=inter dependent=false
+#pragma HLS DEPENDENCE variable=memory.digit type=inter dependent=false
+#pragma HLS DEPENDENCE variable=memory.wide type=inter dependent=false
+#pragma HLS DEPENDENCE variable=buffer.digit type=inter dependent=false
+#pragma HLS DEPENDENCE variable=buffer.row type=inter dependent=false
         if (step < draining.steps) {
             if (d.destination == TO_ACTIVATION_TRANSPOSED) {
                 drain_transposed<C>(d, draining.tile, draining.token_tile, drain_group, drain_word,
@@ -89,12 +94,12 @@ iteration:
 #pragma HLS UNROLL
                     // Lanes without a token hold old data that might not fit A bits.
                     const bool valid = multiplying.token_tile * C::T_N + n < static_cast<int>(d.tokens);
-                    x[kk][n] = valid ? memory.activation[address + kk][n] : code_t(0);
+                    x[kk][n] = valid ? memory.activation[address / C::T_K][kk][n] : code_t(0);
                 }
             }
             mac_tile<C>(buffer.digit[multiplying.tile_index & 1][step], x, acc, multiplying.tile.atoms, step == 0);
         }
-        if (load.cycle < load.cycles) {
+        if (load.cycle < load.plan.load_cycles) {
             if (d.digit_source == DIGITS_STREAM)
                 load_from_stream<C>(stream, buffer, load);
             else
@@ -112,20 +117,20 @@ iteration:
                 }
             }
             draining = multiplying;
-            draining.steps = multiplying.tile_index < 0 ? 0 : drain_steps<C>(d, multiplying.tile);
+            draining.steps = multiplying.tile_index < 0 ? 0 : plan[multiplying.tile_index].drain_cycles;
             if (++multiplying.token_tile == token_tiles) {
                 multiplying.token_tile = 0;
                 ++multiplying.tile_index;
-                multiplying.tile = load.tile;
+                multiplying.tile = load.plan.tile;
                 multiplying.steps = multiplying.tile_index < tiles ? k_steps : 0;
-                load = start_load<C>(d, multiplying.tile_index + 1);
-                if (multiplying.tile_index + 1 >= tiles) load.cycles = 0;
+                load = start_load(plan[multiplying.tile_index < tiles ? multiplying.tile_index + 1 : tiles],
+                                  multiplying.tile_index + 1);
             }
             step = 0;
             drain_group = 0;
             drain_word = 0;
             length = multiplying.steps > draining.steps ? multiplying.steps : draining.steps;
-            const int unloaded = load.cycles - load.cycle;
+            const int unloaded = load.plan.load_cycles - load.cycle;
             if (multiplying.token_tile == token_tiles - 1 && unloaded > length) length = unloaded;
         }
     }

@@ -10,11 +10,13 @@
 
 namespace qvit {
 
-// Everything on chip that holds tensors. Value (token t, channel c) of a tensor is in lane t % T_N at
-// base + t / T_N * stride + c.
+// Everything on chip that holds tensors. Value (token t, channel c) of a tensor is in lane t % T_N at address
+// base + t / T_N * stride + c. Bases and strides are whole words of T_K channels, so that a step of the MAC
+// tile reads one word of every lane; word and channel in it are separate indices, which makes the banks plain
+// to see.
 template <class C> struct Memories {
-    code_t activation[C::ACTIVATION_DEPTH][C::T_N];
-    code_t digit[C::DIGIT_DEPTH][C::T_N];
+    code_t activation[C::ACTIVATION_DEPTH / C::T_K][C::T_K][C::T_N];
+    code_t digit[C::DIGIT_DEPTH / C::T_K][C::T_K][C::T_N];
     wide_t wide[C::WIDE_DEPTH][C::T_N];
     wide_t row_maximum[C::TOKEN_TILES][C::T_N];  // of the attention scores
     Scaling normalizer[C::MAX_TOKENS];           // deferred softmax normalisation of each query
@@ -82,9 +84,9 @@ lane:
         if (token < static_cast<int>(d.first_token) || token >= static_cast<int>(d.tokens)) continue;
         const wide_t value = finish_value<C>(d, tile, row, n, parameters, sum, memory);
         if (d.destination == TO_ACTIVATION) {
-            memory.activation[address][n] = static_cast<code_t>(value);
+            memory.activation[address / C::T_K][address % C::T_K][n] = static_cast<code_t>(value);
         } else if (d.destination == TO_DIGIT) {
-            memory.digit[address][n] = static_cast<code_t>(value);
+            memory.digit[address / C::T_K][address % C::T_K][n] = static_cast<code_t>(value);
         } else if (d.destination == TO_WIDE_ADD) {
             const sint<17> added = static_cast<sint<17>>(memory.wide[address][n] + value);
             memory.wide[address][n] = static_cast<wide_t>(added > qmax ? static_cast<sint<17>>(qmax)
@@ -141,7 +143,7 @@ lane:
             for (int kk = 0; kk < C::T_K; ++kk) {
 #pragma HLS UNROLL
                 if (first_token + kk < static_cast<int>(d.tokens))
-                    memory.activation[address_of[j] + first_token + kk][n] = value[j][kk];
+                    memory.activation[(address_of[j] + first_token) / C::T_K][kk][n] = value[j][kk];
             }
         }
     }

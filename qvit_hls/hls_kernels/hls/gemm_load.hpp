@@ -63,32 +63,42 @@ template <class C> struct WeightBuffer {
     RowParameters row[4][C::T_M];
 };
 
-// Progress of a load; one call of load_step is one cycle.
-struct LoadState {
+// What the engine's loop needs to know of a row tile, worked out before it starts.
+struct TilePlan {
     RowTile tile;
-    int index;       // of the row tile: selects the buffer halves
-    int cycles;      // that the load takes in all
-    int cycle;       // done so far
-    int row;         // next row of the tile whose parameters arrive, or whose digits are copied
-    int step;        // step of T_K channels
-    int beat;        // within the step
-    int beats;       // of each step
+    int beats;         // of each step, when its digits are streamed
+    int load_cycles;   // to fill half of the weight buffer
+    int drain_cycles;  // to write the results of one token tile
 };
 
-template <class C> inline LoadState start_load(const Descriptor &d, int index) {
+template <class C> inline TilePlan plan_tile(const Descriptor &d, int index) {
 #pragma HLS INLINE
-    LoadState state;
-    state.tile = row_tile<C>(d, index);
-    state.index = index;
-    state.cycle = 0;
-    state.row = 0;
-    state.step = 0;
-    state.beat = 0;
-    state.beats = (state.tile.atoms + C::ROWS_PER_BEAT - 1) / C::ROWS_PER_BEAT;
+    TilePlan plan;
+    plan.tile = row_tile<C>(d, index);
+    plan.beats = (plan.tile.atoms + C::ROWS_PER_BEAT - 1) / C::ROWS_PER_BEAT;
     const int k_steps = static_cast<int>(d.k_steps);
-    const int parameter_beats = (state.tile.rows + 2 * C::PORTS - 1) / (2 * C::PORTS);
-    const int groups = (state.tile.rows + C::DIGIT_GROUP - 1) / C::DIGIT_GROUP;
-    state.cycles = d.digit_source == DIGITS_STREAM ? parameter_beats + k_steps * state.beats : groups * k_steps;
+    const int parameter_beats = (plan.tile.rows + 2 * C::PORTS - 1) / (2 * C::PORTS);
+    const int load_groups = (plan.tile.rows + C::DIGIT_GROUP - 1) / C::DIGIT_GROUP;
+    const int drain_groups = (plan.tile.rows + C::DRAIN_GROUP - 1) / C::DRAIN_GROUP;
+    plan.load_cycles = d.digit_source == DIGITS_STREAM ? parameter_beats + k_steps * plan.beats : load_groups * k_steps;
+    plan.drain_cycles =
+        d.destination == TO_ACTIVATION_TRANSPOSED ? drain_groups * (C::T_N / C::T_K) : plan.tile.rows;
+    return plan;
+}
+
+// Progress of a load; one call of load_from_stream or load_from_memory is one cycle.
+struct LoadState {
+    TilePlan plan;
+    int index;  // of the row tile: selects the buffer halves
+    int cycle;  // done so far
+    int row;    // next row of the tile whose parameters arrive, or whose digits are copied
+    int step;   // step of T_K channels
+    int beat;   // within the step
+};
+
+inline LoadState start_load(const TilePlan &plan, int index) {
+#pragma HLS INLINE
+    const LoadState state = {plan, index, 0, 0, 0, 0};
     return state;
 }
 
@@ -96,63 +106,75 @@ template <class C>
 inline void load_from_stream(hls::stream<word_t> (&stream)[C::PORTS], WeightBuffer<C> &buffer, LoadState &state) {
 #pragma HLS INLINE
     const int half = state.index & 1;
-    const bool parameters = state.row < state.tile.rows;
+    const bool parameters = state.row < state.plan.tile.rows;
+    word_t word[C::PORTS];
+#pragma HLS ARRAY_PARTITION variable=word complete
 port:
     for (int p = 0; p < C::PORTS; ++p) {
 #pragma HLS UNROLL
-        const word_t word = stream[p].read();
-        if (parameters) {
-            const uint64_t low = word.range(63, 0).to_uint64(), high = word.range(127, 64).to_uint64();
-            const int row = state.row + 2 * p;
-            if (row < C::T_M) buffer.row[state.index & 3][row] = unpack_row(low);
-            if (row + 1 < C::T_M) buffer.row[state.index & 3][row + 1] = unpack_row(high);
-        } else {
-            atom_t atom[32];
-#pragma HLS ARRAY_PARTITION variable=atom complete
-            unpack_atoms(word, atom);
-            const int first = (state.beat * C::PORTS + p) * 32;
-        atom:
-            for (int i = 0; i < 32; ++i) {
+        word[p] = stream[p].read();
+    }
+    if (parameters) {
+    row:
+        for (int r = 0; r < C::T_M; ++r) {
 #pragma HLS UNROLL
-                buffer.digit[half][state.step][first + i] = atom[i];
+            const word_t &pair = word[r / 2 % C::PORTS];
+            if (r / (2 * C::PORTS) == state.row / (2 * C::PORTS))
+                buffer.row[state.index & 3][r] =
+                    unpack_row(r % 2 == 0 ? pair.range(63, 0).to_uint64() : pair.range(127, 64).to_uint64());
+        }
+    } else {
+        atom_t atom[C::PORTS][32];
+#pragma HLS ARRAY_PARTITION variable=atom complete dim=0
+        for (int p = 0; p < C::PORTS; ++p) {
+#pragma HLS UNROLL
+            unpack_atoms(word[p], atom[p]);
+        }
+    beat:
+        for (int b = 0; b < C::BEATS_PER_STEP; ++b) {
+#pragma HLS UNROLL
+            if (b != state.beat) continue;
+        atom:
+            for (int i = 0; i < 32 * C::PORTS; ++i) {
+#pragma HLS UNROLL
+                buffer.digit[half][state.step][b * 32 * C::PORTS + i] = atom[i / 32][i % 32];
             }
         }
     }
     if (parameters) {
         state.row += 2 * C::PORTS;
-    } else if (++state.beat == state.beats) {
+    } else if (++state.beat == state.plan.beats) {
         state.beat = 0;
         ++state.step;
     }
 }
 
 template <class C>
-inline void load_from_memory(const Descriptor &d, const code_t (&digits)[C::DIGIT_DEPTH][C::T_N],
+inline void load_from_memory(const Descriptor &d, const code_t (&digits)[C::DIGIT_DEPTH / C::T_K][C::T_K][C::T_N],
                              WeightBuffer<C> &buffer, LoadState &state) {
 #pragma HLS INLINE
     const int half = state.index & 1;
-    const int first_row = state.tile.first_row + state.row;
+    const int first_row = state.plan.tile.first_row + state.row;
     const int lane0 = first_row % C::T_N;
     const int address = static_cast<int>(d.digit_base) + first_row / C::T_N * static_cast<int>(d.digit_stride);
+    const int word = address / C::T_K + state.step;
+    const bool two_digits = d.rows8 != 0;
 row:
-    for (int j = 0; j < C::DIGIT_GROUP; ++j) {
+    for (int row = 0; row < C::T_M; ++row) {
 #pragma HLS UNROLL
+        if (row / C::DIGIT_GROUP != state.row / C::DIGIT_GROUP) continue;
     channel:
         for (int kk = 0; kk < C::T_K; ++kk) {
 #pragma HLS UNROLL
-            const int k = state.step * C::T_K + kk;
-            const bool valid = state.row + j < state.tile.rows && k < static_cast<int>(d.k);
-            const sint<8> value = valid ? digits[address + k][lane0 + j] : code_t(0);
+            const bool valid = row < state.plan.tile.rows && state.step * C::T_K + kk < static_cast<int>(d.k);
+            const sint<8> value = valid ? digits[word][kk][lane0 + row % C::DIGIT_GROUP] : code_t(0);
             const sint<8> low = static_cast<sint<8>>(((value + 8) & 15) - 8);
             const sint<8> high = static_cast<sint<8>>((value - low) >> 4);
-            const int row = state.row + j;
-            if (d.rows8 != 0) {
-                if (2 * row + 1 < C::T_M) {
-                    buffer.digit[half][state.step][2 * row * C::T_K + kk] = static_cast<atom_t>(high);
-                    buffer.digit[half][state.step][(2 * row + 1) * C::T_K + kk] = static_cast<atom_t>(low);
-                }
-            } else if (row < C::T_M) {
+            if (!two_digits) {
                 buffer.digit[half][state.step][row * C::T_K + kk] = static_cast<atom_t>(value);
+            } else if (row < C::T_M / 2) {
+                buffer.digit[half][state.step][2 * row * C::T_K + kk] = static_cast<atom_t>(high);
+                buffer.digit[half][state.step][(2 * row + 1) * C::T_K + kk] = static_cast<atom_t>(low);
             }
         }
     }

@@ -55,7 +55,7 @@ token_tile:
 #pragma HLS UNROLL
                 const sint<SUM_BITS + 1> centred =
                     static_cast<sint<SUM_BITS + 1>>(static_cast<sint<SUM_BITS + 1>>(memory.wide[source + c][n]) * channels - sum[n]);
-                memory.activation[result + c][n] = static_cast<code_t>(
+                memory.activation[(result + c) / C::T_K][(result + c) % C::T_K][n] = static_cast<code_t>(
                     requantize<SUM_BITS + 1>(centred, scaling[n], static_cast<wide_t>(d.qmax)));
             }
         }

@@ -41,9 +41,10 @@ image_channel:
                             unpack_bytes(image.read(), pixel);
                             position = 0;
                         }
-                        for (int i = 0; i < C::PIXELS; ++i) {
+                        for (int kk = 0; kk < C::T_K; ++kk) {
 #pragma HLS UNROLL
-                            memory.activation[address + x + i][lane] = pixel[position + i];
+                            if (kk / C::PIXELS == (address + x) % C::T_K / C::PIXELS)
+                                memory.activation[(address + x) / C::T_K][kk][lane] = pixel[position + kk % C::PIXELS];
                         }
                         position += C::PIXELS;
                     }

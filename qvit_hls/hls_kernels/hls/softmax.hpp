@@ -32,7 +32,7 @@ token_tile:
                 // Lanes without a token may hold anything; keep their index inside the table.
                 const int entry = distance < 0 ? 0 : distance > LAST_ENTRY ? LAST_ENTRY : static_cast<int>(distance);
                 const code_t exponent = memory.exponent[n][entry];
-                memory.digit[result + key][n] = exponent;
+                memory.digit[(result + key) / C::T_K][(result + key) % C::T_K][n] = exponent;
                 const uint<SUM_BITS> before = key == 0 ? uint<SUM_BITS>(0) : sum[n];
                 sum[n] = before + static_cast<uint<SUM_BITS>>(exponent);
             }

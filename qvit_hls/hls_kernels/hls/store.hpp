@@ -32,9 +32,9 @@ token:
 #pragma HLS PIPELINE II=1
             int16_t value;
             if (d.trace_memory == MEMORY_ACTIVATION)
-                value = static_cast<int16_t>(memory.activation[address + c][lane]);
+                value = static_cast<int16_t>(memory.activation[(address + c) / C::T_K][(address + c) % C::T_K][lane]);
             else if (d.trace_memory == MEMORY_DIGIT)
-                value = static_cast<int16_t>(memory.digit[address + c][lane]);
+                value = static_cast<int16_t>(memory.digit[(address + c) / C::T_K][(address + c) % C::T_K][lane]);
             else
                 value = static_cast<int16_t>(memory.wide[address + c][lane]);
             trace[offset + t * d.trace_channels + c] = value;

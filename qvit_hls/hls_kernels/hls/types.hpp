@@ -46,8 +46,19 @@ template <int W_A, int W_B> inline sint<W_A + W_B> multiply(sint<W_A> a, sint<W_
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 constexpr int maximum(int a, int b) { return a > b ? a : b; }
 constexpr int minimum(int a, int b) { return a < b ? a : b; }
-constexpr int gcd(int a, int b) { return b == 0 ? a : gcd(b, a % b); }
+constexpr int gcd(int a, int b) {
+    while (b != 0) {
+        const int rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
 // Bits of an unsigned number up to n.
-constexpr int bits_of(long long n) { return n == 0 ? 0 : 1 + bits_of(n >> 1); }
+constexpr int bits_of(long long n) {
+    int bits = 0;
+    while (n >> bits != 0) ++bits;
+    return bits;
+}
 
 }  // namespace qvit
