@@ -64,7 +64,10 @@ pytest: install-dev
 	$(BIN)/python -m pytest -n 2
 
 bench: install-dev
-	$(BIN)/python benchmarks/hls4ml_compare.py
+	@mkdir -p build
+	$(BIN)/python benchmarks/csim_speed.py --json build/csim_speed.json
+	$(BIN)/python benchmarks/hls4ml_compare.py --ours build/csim_speed.json --json build/hls4ml_compare.json
+	$(BIN)/python benchmarks/numerics.py
 
 wheel: install-dev
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -167,7 +167,10 @@ def main() -> None:
         for key in ("macs_per_second", "atom_macs_per_second"):
             ratio = ours[key] / total
             content[f"ratio_of_{key}"] = ratio
-            console.print(f"qvit-hls, {key.replace('_', ' ')}: {ours[key] / 1e6:.0f} M, {ratio:.1f} x hls4ml")
+            console.print(
+                f"qvit-hls, whole {ours['shape']} on {ours['cores']} cores, {key.replace('_', ' ')}: "
+                f"{ours[key] / 1e6:.0f} M, {ratio:.1f} x hls4ml, {ratio / ours['cores']:.1f} x per core"
+            )
     if arguments.json is not None:
         write_json(arguments.json, content)
 
