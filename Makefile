@@ -4,7 +4,7 @@
 # make help   all targets
 #
 # Nothing is installed outside .venv. PYTHON=python3.12 chooses the interpreter; VENV another folder.
-# Smaller downloads without a GPU: PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+# PIP_ARGS is passed on to pip, for instance an index with the CPU build of PyTorch: a smaller download.
 
 PYTHON ?= python3
 VENV ?= .venv
