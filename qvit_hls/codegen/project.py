@@ -15,7 +15,7 @@ from qvit_hls.codegen.plan import BuildPlan
 from qvit_hls.codegen.stream import WORD_BYTES, pack_stream
 from qvit_hls.hw.board import Board
 from qvit_hls.hw.descriptor import DESCRIPTOR_WORDS, Unit
-from qvit_hls.hw.program import Program
+from qvit_hls.hw.program import Program, TraceEntry
 from qvit_hls.ir.file_format import graph_files
 from qvit_hls.ir.graph import Graph
 from qvit_hls.quant.levels import EXPONENT_TABLE_SIZE
@@ -79,7 +79,9 @@ def build_plan(
         "accelerator.json": _json(program.config.model_dump()),
         "program.json": _json(_describe(program)),
         "data/frame.bin": _frame(program, ports),
-        "data/program.bin": b"".join(layer.descriptor.words().astype("<u4").tobytes() for layer in program.layers),
+        "data/program.bin": b"".join(
+            layer.descriptor.words().astype("<u4").tobytes() for layer in program.layers
+        ),
         "vectors/images.npz": _npz(images=vectors.images),
         "vectors/images.bin": vectors.codes.astype(np.int8).tobytes(),
         "vectors/expected.bin": vectors.logits.astype("<i2").tobytes(),
@@ -156,16 +158,21 @@ def _describe(program: Program) -> dict[str, Any]:
         fields = {name: int(value) for name, value in asdict(layer.descriptor).items() if name != "unit"}
         layers.append({"name": layer.name, "unit": unit, "descriptor": fields})
         entries += [{"layer": layer.name, "unit": unit, **asdict(entry)} for entry in layer.trace]
+    # The testbench appends the logits as they arrive in external memory.
+    result = TraceEntry(program.output, program.trace_words, 1, program.classes, program.classes, 1)
+    entries.append({"layer": "result", "unit": Unit.STORE_RESULT.name.lower(), **asdict(result)})
     return {
         "name": program.name,
         "image_shape": list(program.image_shape),
         "classes": program.classes,
         "layers": layers,
-        "trace": {"words": program.trace_words, "entries": entries},
+        "trace": {"words": program.trace_words + program.classes, "entries": entries},
     }
 
 
-def _manifest(program: Program, board: Board, clock_mhz: float, origin: Origin, digest: str) -> dict[str, Any]:
+def _manifest(
+    program: Program, board: Board, clock_mhz: float, origin: Origin, digest: str
+) -> dict[str, Any]:
     return {
         "tool": "qvit-hls",
         "tool_version": __version__,

@@ -143,5 +143,6 @@ def parse_accelerator(text: str, origin: str) -> AcceleratorConfig:
         raise QvitError(f"{origin} is not JSON: {error}") from error
     except ValidationError as error:
         raise QvitError(
-            f"{origin}: {'.'.join(str(p) for p in item['loc']) or 'accelerator'}: {item['msg']}" for item in error.errors()
+            f"{origin}: {'.'.join(str(p) for p in item['loc']) or 'accelerator'}: {item['msg']}"
+            for item in error.errors()
         ) from error

@@ -40,7 +40,9 @@ class Board(BaseModel):
 def board_names() -> list[str]:
     """Names of the boards that ship with the package."""
     folder = resources.files("qvit_hls.hw") / "boards"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def load_board(name: str) -> Board:

@@ -47,7 +47,8 @@ def choose_accelerator(graph: Graph, board: Board, tile: tuple[int, int, int] | 
     if tile is not None:
         return _complete(graph, _configuration(graph, board, *tile, bits=bits, exact=True))
     ranked = sorted(
-        (_cycles(config, shapes), config.lanes, _order(config), config) for config in _candidates(graph, board, bits)
+        (_cycles(config, shapes), config.lanes, _order(config), config)
+        for config in _candidates(graph, board, bits)
     )
     best = None
     finalists: list[tuple[int, int, Program]] = []
@@ -146,9 +147,14 @@ def _configuration(
     per_dsp = 3 if bits == 8 else 2
     if exact:
         column = tokens * depth
-        most = int(board.usable * board.dsp - lane_cost.VECTOR_DSP_PER_LANE * tokens) * DSP_LANES[bits] // column
+        most = (
+            int(board.usable * board.dsp - lane_cost.VECTOR_DSP_PER_LANE * tokens) * DSP_LANES[bits] // column
+        )
         dsp_rows = max(0, min(rows, most)) // per_dsp * per_dsp
-        ports = max((p for p in (1, 2, 4) if p <= board.weight_ports and rows * depth % (ATOMS_PER_WORD * p) == 0), default=1)
+        ports = max(
+            (p for p in (1, 2, 4) if p <= board.weight_ports and rows * depth % (ATOMS_PER_WORD * p) == 0),
+            default=1,
+        )
     try:
         return AcceleratorConfig(
             tile_tokens=tokens,

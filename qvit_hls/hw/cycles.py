@@ -111,5 +111,7 @@ def item_bytes(item: StreamItem, config: AcceleratorConfig) -> int:
     steps = ceil_div(item.codes.shape[1], config.tile_depth)
     bits = 0
     for tile in row_tiles(len(item.codes), item.rows8, config.tile_rows):
-        bits += round_up(tile.rows * PARAMETER_BITS, beat) + steps * round_up(tile.atoms * config.tile_depth * 4, beat)
+        bits += round_up(tile.rows * PARAMETER_BITS, beat) + steps * round_up(
+            tile.atoms * config.tile_depth * 4, beat
+        )
     return bits // 8

@@ -79,7 +79,14 @@ def drain_cycles(config: AcceleratorConfig, tile: RowTile, transposed: bool) -> 
 
 
 def gemm_cycles(
-    config: AcceleratorConfig, *, tokens: int, rows: int, rows8: int, k: int, from_memory: bool, transposed: bool
+    config: AcceleratorConfig,
+    *,
+    tokens: int,
+    rows: int,
+    rows8: int,
+    k: int,
+    from_memory: bool,
+    transposed: bool,
 ) -> int:
     """Iterations of the engine's loop for one GEMM; the trip count in its descriptor."""
     k_steps = ceil_div(k, config.tile_depth)

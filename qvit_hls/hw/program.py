@@ -107,12 +107,14 @@ class Program:
     """All layers of one frame.
 
     Attributes:
+        output: the graph's node whose value is the result.
         image_shape: ``(channels, height, width)`` of the input codes.
         classes: result words.
         depths: channels per lane that the program needs of each memory, for the fit check.
     """
 
     name: str
+    output: str
     config: AcceleratorConfig
     layers: tuple[Layer, ...]
     image_shape: tuple[int, int, int]
@@ -121,5 +123,5 @@ class Program:
 
     @property
     def trace_words(self) -> int:
-        """16-bit words of one frame's trace."""
+        """16-bit words that the accelerator writes to one frame's trace."""
         return sum(layer.descriptor.trace_tokens * layer.descriptor.trace_channels for layer in self.layers)

@@ -43,7 +43,9 @@ def requirements(graph: Graph, program: Program) -> dict[str, int | bool]:
     needs["max_row_tiles"] = max(ceil_div(d.rows + d.rows8, program.config.tile_rows) for d in gemms)
     needs["table_bits"] = max((entries.bit_length() for entries in tables), default=0)
     needs["max_tokens"] = max(tokens)
-    norms = [node.shape[-1] for node in graph if isinstance(node.op, ops.IntegerLayerNorm | ops.IntegerMeanTokens)]
+    norms = [
+        node.shape[-1] for node in graph if isinstance(node.op, ops.IntegerLayerNorm | ops.IntegerMeanTokens)
+    ]
     needs["max_channels"] = max(norms, default=1)
     needs["accumulator_bits"] = int(max(_largest_sum(graph, node) for node in graph)).bit_length() + 1
     needs["softmax"] = Unit.SOFTMAX in units

@@ -45,6 +45,7 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Program:
     channels, height, width = image.shape
     return Program(
         name=graph.name,
+        output=graph.outputs[0],
         config=config,
         layers=tuple(layers),
         image_shape=(channels, height, width),

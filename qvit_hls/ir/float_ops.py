@@ -130,7 +130,10 @@ class Reshape(Op):
     shape: Shape
 
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        _need(np.prod(inputs[0]) == np.prod(self.shape), f"cannot reshape {list(inputs[0])} to {list(self.shape)}")
+        _need(
+            np.prod(inputs[0]) == np.prod(self.shape),
+            f"cannot reshape {list(inputs[0])} to {list(self.shape)}",
+        )
         return self.shape
 
 
@@ -234,7 +237,10 @@ class AttentionScores(Op):
 
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         q, k = inputs
-        _need(q[-1] == k[-1] and q[-1] % self.heads == 0, f"{self.heads} heads over {q[-1]} and {k[-1]} channels")
+        _need(
+            q[-1] == k[-1] and q[-1] % self.heads == 0,
+            f"{self.heads} heads over {q[-1]} and {k[-1]} channels",
+        )
         return self.heads, q[0], k[0]
 
 

@@ -130,7 +130,9 @@ class Graph:
                 table[value].append(node)
         return table
 
-    def with_nodes(self, nodes: list[Node] | tuple[Node, ...], outputs: tuple[str, ...] | None = None) -> Graph:
+    def with_nodes(
+        self, nodes: list[Node] | tuple[Node, ...], outputs: tuple[str, ...] | None = None
+    ) -> Graph:
         """A graph of the same name with other nodes."""
         return replace_graph(self, tuple(nodes), self.outputs if outputs is None else outputs)
 

@@ -81,7 +81,9 @@ int main(int argc, char **argv) {
         const uint32_t image_words = static_cast<uint32_t>(image.size());
         image.resize(std::max(image.size(), IMAGE_DEPTH));
         run_frame(program.data(), layers, ports.data(), beats, image.data(), image_words, result.data(), trace.data(), tracing ? 1 : 0);
-        if (tracing && std::fwrite(trace.data(), 2, trace.size(), out) != trace.size()) {
+        // The trace as the accelerator wrote it, and behind it the logits.
+        if (tracing && (std::fwrite(trace.data(), 2, trace.size(), out) != trace.size() ||
+                        std::fwrite(result.data(), 2, classes, out) != classes)) {
             std::fprintf(stderr, "%s: cannot be written\n", argv[3]);
             return 2;
         }

@@ -23,7 +23,9 @@ def plan_exponents(plan: Plan, node: Node) -> None:
     """Checked here, run with the context product."""
     context = plan.only_user(node)
     if context is None or not isinstance(context.op, ops.IntegerContext) or context.inputs[0] != node.name:
-        plan.problems.append(f"{node.name}: softmax exponents must go into one attention product and nowhere else")
+        plan.problems.append(
+            f"{node.name}: softmax exponents must go into one attention product and nowhere else"
+        )
 
 
 def plan_context(plan: Plan, node: Node) -> None:
@@ -42,7 +44,9 @@ def plan_context(plan: Plan, node: Node) -> None:
     result = plan.tensor(node.name, Memory.ACTIVATION, tokens, heads * pad)
     for head in range(heads):
         score_region = Region(plan.tensor(f"{scores.name}[{head}]", Memory.WIDE, tokens, tokens), tokens)
-        exponent_region = Region(plan.tensor(f"{exponents.name}[{head}]", Memory.DIGIT, tokens, tokens), tokens)
+        exponent_region = Region(
+            plan.tensor(f"{exponents.name}[{head}]", Memory.DIGIT, tokens, tokens), tokens
+        )
         _add_scores(plan, scores, head, queries[head], keys[head], score_region)
         _add_softmax(plan, exponents, node, head, score_region, exponent_region)
         _add_context(plan, node, head, values[head], exponent_region, Region(result, width, head * pad))

@@ -99,9 +99,15 @@ def _to_residual(plan: Plan, node: Node, add: Node) -> None:
         plan.problems.append(f"{add.name}: one side of a residual add must already be the residual stream")
         return
     order = [n.name for n in plan.graph]
-    late = [u.name for u in plan.users[others[0]] if u.name != add.name and order.index(u.name) > order.index(add.name)]
+    late = [
+        u.name
+        for u in plan.users[others[0]]
+        if u.name != add.name and order.index(u.name) > order.index(add.name)
+    ]
     if late or others[0] in plan.graph.outputs:
-        plan.problems.append(f"{add.name}: {others[0]} is read after the residual add overwrites it: {', '.join(late)}")
+        plan.problems.append(
+            f"{add.name}: {others[0]} is read after the residual add overwrites it: {', '.join(late)}"
+        )
         return
     (y,) = plan.values[others[0]]
     if y.tensor.memory != Memory.WIDE:
@@ -148,7 +154,9 @@ def _to_values(plan: Plan, node: Node, context: Node) -> None:
     for head in range(context.op.heads):
         mine = np.arange(head * width, (head + 1) * width)
         if np.any(np.diff(node.op.row_bits[mine].astype(int)) > 0):
-            plan.problems.append(f"{node.name}: rows of head {head} are not grouped by precision, 8-bit rows first")
+            plan.problems.append(
+                f"{node.name}: rows of head {head} are not grouped by precision, 8-bit rows first"
+            )
             return
         y = Region(plan.tensor(f"{node.name}[{head}]", Memory.ACTIVATION, width, tokens), tokens)
         parts = (Part(node.name, width, start=head * width, transposed=True),)
@@ -158,7 +166,9 @@ def _to_values(plan: Plan, node: Node, context: Node) -> None:
     plan.values[node.name] = regions
 
 
-def add_weight_layer(plan: Plan, node: Node, target: Target, *, qmax: int | None = None, suffix: str = "") -> None:
+def add_weight_layer(
+    plan: Plan, node: Node, target: Target, *, qmax: int | None = None, suffix: str = ""
+) -> None:
     """Append one GEMM whose weights are streamed.
 
     Args:
@@ -171,7 +181,9 @@ def add_weight_layer(plan: Plan, node: Node, target: Target, *, qmax: int | None
         return
     (x,) = plan.values[node.inputs[0]]
     if qmax is not None and qmax != op.qmax:
-        plan.problems.append(f"{node.name}: its result is clamped to {op.qmax}, the residual stream to {qmax}")
+        plan.problems.append(
+            f"{node.name}: its result is clamped to {op.qmax}, the residual stream to {qmax}"
+        )
         return
     rows = target.rows[np.argsort(op.row_bits[target.rows] != 8, kind="stable")]
     place = np.argsort(op.row_bits[target.rows] != 8, kind="stable")

@@ -12,9 +12,13 @@ def plan_patches(plan: Plan, node: Node) -> None:
     """Load the image and cut it into patches, behind the place of the class token."""
     assert isinstance(node.op, ops.Patches)
     linear = plan.only_user(node)
-    embed = plan.only_user(linear) if linear is not None and isinstance(linear.op, ops.IntegerLinear) else None
+    embed = (
+        plan.only_user(linear) if linear is not None and isinstance(linear.op, ops.IntegerLinear) else None
+    )
     if embed is None or not isinstance(embed.op, ops.Embed):
-        plan.problems.append(f"{node.name}: patches must go through one linear layer into the token embedding")
+        plan.problems.append(
+            f"{node.name}: patches must go through one linear layer into the token embedding"
+        )
         return
     tokens, channels = node.shape
     first = embed.op.offset
