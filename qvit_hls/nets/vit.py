@@ -76,14 +76,15 @@ class Attention(nn.Module):
         self.context_quant = ActivationQuantizer(qmax)
         self.proj = QuantLinear(block.attention_dim, config.embed_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[batch, tokens, embed_dim]`` to the same shape; not yet on a grid."""
-        q = self._split_heads(self.q_quant(self.q(x)))
-        k = self._split_heads(self.k_quant(self.k(x)))
-        v = self._split_heads(self.v_quant(self.v(x)))
+    def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
+        """``[batch, tokens, embed_dim]`` on the grid of ``input_scale`` to the same shape, on no grid yet."""
+        q = self._split_heads(self.q_quant(self.q(x, input_scale)))
+        k = self._split_heads(self.k_quant(self.k(x, input_scale)))
+        v = self._split_heads(self.v_quant(self.v(x, input_scale)))
         scores = self.score_quant((q @ k.transpose(-2, -1)) * self.head_dim**-0.5)
         context = self.softmax(scores, self.score_quant.scale) @ v
-        return self.proj(self.context_quant(context.transpose(1, 2).flatten(2)))
+        merged = self.context_quant(context.transpose(1, 2).flatten(2))
+        return self.proj(merged, self.context_quant.scale)
 
     def _split_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
@@ -100,10 +101,10 @@ class Mlp(nn.Module):
         self.act_quant = ActivationQuantizer(activation_qmax(config.activation_bits))
         self.fc2 = QuantLinear(block.mlp_hidden, config.embed_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[batch, tokens, embed_dim]`` to the same shape; not yet on a grid."""
-        x = elementwise(self.activation, self.pre_quant(self.fc1(x)))
-        return self.fc2(self.act_quant(x))
+    def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
+        """``[batch, tokens, embed_dim]`` on the grid of ``input_scale`` to the same shape, on no grid yet."""
+        x = elementwise(self.activation, self.pre_quant(self.fc1(x, input_scale)))
+        return self.fc2(self.act_quant(x), self.act_quant.scale)
 
 
 class Block(nn.Module):
@@ -123,9 +124,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, residual_quant: ActivationQuantizer) -> Tensor:
         """``[batch, tokens, embed_dim]`` on the residual grid, to the same."""
-        branch = self.ls1(self.attn(self.norm1_quant(self.norm1(x))))
+        branch = self.ls1(self.attn(self.norm1_quant(self.norm1(x)), self.norm1_quant.scale))
         x = residual_quant(x + residual_quant(branch))
-        branch = self.ls2(self.mlp(self.norm2_quant(self.norm2(x))))
+        branch = self.ls2(self.mlp(self.norm2_quant(self.norm2(x)), self.norm2_quant.scale))
         return residual_quant(x + residual_quant(branch))
 
 
@@ -162,7 +163,7 @@ class QuantVisionTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``[batch, channels, image_size, image_size]`` floats to logits ``[batch, classes]``."""
-        x = self.residual_quant(self.patch_embed(self.input_quant(images)))
+        x = self.residual_quant(self.patch_embed(self.input_quant(images), self.input_quant.scale))
         if self.cls_token is not None:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
         x = self.residual_quant(x + self.pos_embed)
@@ -170,7 +171,7 @@ class QuantVisionTransformer(nn.Module):
             x = block(x, self.residual_quant)
         # Pooling comes before the last LayerNorm, which then works on one token.
         x = x[:, 0:1] if self.cls_token is not None else self.residual_quant(x.mean(dim=1, keepdim=True))
-        x = self.head(self.norm_quant(self.norm(x)))
+        x = self.head(self.norm_quant(self.norm(x)), self.norm_quant.scale)
         return self.logit_quant(x).squeeze(1)
 
     def set_quantization(self, enabled: bool) -> None:

@@ -118,6 +118,33 @@ def _fake_quantize_rows_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor
 fake_quantize_rows.register_autograd(_fake_quantize_rows_backward, setup_context=_fake_quantize_rows_setup)
 
 
+# ---------------------------------------------------------------- biases: the accumulator's step
+
+
+@torch.library.custom_op("qvit::fake_quantize_bias", mutates_args=())
+def fake_quantize_bias(bias: Tensor, step: Tensor) -> Tensor:
+    """``step * floor(bias / step + 1/2)``: a bias in whole accumulator steps.
+
+    Args:
+        bias: float ``[rows]``.
+        step: positive float ``[rows]``, the product of a row's step and the input's.
+    """
+    return round_half_up(bias / step) * step
+
+
+@fake_quantize_bias.register_fake
+def _(bias: Tensor, step: Tensor) -> Tensor:
+    return torch.empty_like(bias)
+
+
+def _fake_quantize_bias_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    # Straight through for the bias; what it contributes to the step's gradient is noise.
+    return grad, None
+
+
+fake_quantize_bias.register_autograd(_fake_quantize_bias_backward)
+
+
 # ---------------------------------------------------------------- softmax with tabulated exponents
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qvit_hls.quant.calibration import mse_scale
-from qvit_hls.quant.fake_quant import fake_quantize, fake_quantize_rows, fake_softmax
+from qvit_hls.quant.fake_quant import fake_quantize, fake_quantize_bias, fake_quantize_rows, fake_softmax
 from qvit_hls.quant.rows import MIN_SCALE, allocate_rows, bound_row_scale
 
 
@@ -139,6 +139,16 @@ class RowQuantized(QuantizedModule):
             return self.weight
         return fake_quantize_rows(self.weight, self.row_scale, self.row_bits)
 
+    def quantized_bias(self, input_scale: Tensor) -> Tensor:
+        """The bias as the layer uses it, ``[rows]``: in steps of the accumulator.
+
+        Args:
+            input_scale: 0-d step of the layer's input.
+        """
+        if self.mode is Mode.OFF:
+            return self.bias
+        return fake_quantize_bias(self.bias, self.row_scale * input_scale)
+
     @torch.no_grad()
     def allocate(self, share: float) -> None:
         """Choose the 8-bit rows (``share`` of all, 0 to 1) and start every row's step."""
@@ -158,9 +168,9 @@ class QuantLinear(RowQuantized):
     def __init__(self, inputs: int, rows: int) -> None:
         super().__init__(rows, inputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[..., inputs] -> [..., rows]``."""
-        return functional.linear(x, self.quantized_weight(), self.bias)
+    def forward(self, x: Tensor, input_scale: Tensor) -> Tensor:
+        """``[..., inputs]`` on the grid of the 0-d ``input_scale`` to ``[..., rows]``."""
+        return functional.linear(x, self.quantized_weight(), self.quantized_bias(input_scale))
 
     def extra_repr(self) -> str:
         """Shown in the model's printout."""
@@ -175,9 +185,11 @@ class QuantPatchEmbed(RowQuantized):
         super().__init__(rows, channels, patch_size, patch_size)
         self.patch_size = patch_size
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``[batch, channels, height, width] -> [batch, patches, rows]``, patches row by row."""
-        y = functional.conv2d(images, self.quantized_weight(), self.bias, stride=self.patch_size)
+    def forward(self, images: Tensor, input_scale: Tensor) -> Tensor:
+        """``[batch, channels, height, width]`` on the grid of the 0-d ``input_scale`` to
+        ``[batch, patches, rows]``, patches row by row."""
+        bias = self.quantized_bias(input_scale)
+        y = functional.conv2d(images, self.quantized_weight(), bias, stride=self.patch_size)
         return y.flatten(2).transpose(1, 2)
 
     def extra_repr(self) -> str:
