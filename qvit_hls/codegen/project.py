@@ -20,7 +20,7 @@ from qvit_hls.ir.file_format import graph_files
 from qvit_hls.ir.graph import Graph
 from qvit_hls.quant.levels import EXPONENT_TABLE_SIZE
 
-_CFLAGS = "-Isrc -Isrc/kernels -std=c++14"
+_CFLAGS = "-std=c++14"
 _ARGV = "data vectors/images.bin - {count} vectors/expected.bin"
 _STEPS = {"csim": "csim", "synth": "synth", "cosim": "synth cosim", "xo": "synth xo"}
 
@@ -186,7 +186,7 @@ def _manifest(
         "files_sha256": digest,
         "csim": {
             "sources": ["src/top.cpp", "src/testbench.cpp"],
-            "include": ["src", "src/kernels"],
+            "include": ["src"],
             "defines": {"functional": ["QVIT_FUNCTIONAL"], "packed": []},
             "data": "data",
         },
