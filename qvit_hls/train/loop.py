@@ -45,6 +45,7 @@ class Dataset:
     labels: Tensor
 
     def __len__(self) -> int:
+        """Number of images."""
         return len(self.labels)
 
 

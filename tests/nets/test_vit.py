@@ -73,6 +73,7 @@ def test_every_quantized_value_lies_on_its_grid_and_uses_it(config: VitConfig, s
         assert int((layer.row_bits == 8).sum()) == eight_bit_rows(len(layer.row_bits), config.share_of(name))
 
 
+@torch.no_grad()
 def test_quantization_is_close_to_float_at_eight_bits() -> None:
     model = random_model(config(activation_bits=8, table_bits=10, eight_bit_share=1.0), seed=1)
     x = images(model.config, 16)
