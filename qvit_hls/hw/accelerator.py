@@ -18,6 +18,7 @@ ATOMS_PER_WORD = PORT_BITS // 4
 CASCADE = {4: 16, 5: 8, 6: 4, 7: 2, 8: 1}
 #: Multiply-accumulates per DSP48E2: two rows by two tokens, or at A = 8 three rows by one token.
 DSP_LANES = {4: 4, 5: 4, 6: 4, 7: 4, 8: 3}
+MIN_ACCUMULATOR_BITS = 8
 
 
 class AcceleratorConfig(BaseModel):
@@ -60,7 +61,7 @@ class AcceleratorConfig(BaseModel):
     max_tokens: int = Field(ge=1, le=4095)
     max_channels: int = Field(ge=1, le=4095)
     image_pixels: int = Field(ge=1, le=16)
-    accumulator_bits: int = Field(ge=8, le=32)
+    accumulator_bits: int = Field(ge=MIN_ACCUMULATOR_BITS, le=32)
     softmax: bool
     layer_norm: bool
     mean_tokens: bool
@@ -72,8 +73,8 @@ class AcceleratorConfig(BaseModel):
             problems.append(f"tile_depth is {self.tile_depth}; it is a power of two from 2 to 32")
         elif self.tile_tokens % self.tile_depth:
             problems.append(
-                f"tile_tokens is {self.tile_tokens}; it is a multiple of tile_depth ({self.tile_depth}), so that "
-                "transposed results are written as whole words"
+                f"tile_tokens is {self.tile_tokens}; it is a multiple of tile_depth ({self.tile_depth}), so "
+                "that transposed results are written as whole words"
             )
         if self.image_pixels not in (1, 2, 4, 8, 16) or self.image_pixels > self.tile_depth:
             problems.append(f"image_pixels is {self.image_pixels}; it is a power of two, at most tile_depth")
@@ -82,8 +83,8 @@ class AcceleratorConfig(BaseModel):
         beat = ATOMS_PER_WORD * self.weight_ports
         if self.tile_rows * self.tile_depth % beat:
             problems.append(
-                f"tile_rows * tile_depth is {self.tile_rows * self.tile_depth}; it is a multiple of the {beat} "
-                "atoms that arrive per cycle"
+                f"tile_rows * tile_depth is {self.tile_rows * self.tile_depth}; it is a multiple of the "
+                f"{beat} atoms that arrive per cycle"
             )
         rows_per_dsp = 3 if self.activation_bits == 8 else 2
         if self.dsp_rows > self.tile_rows or self.dsp_rows % rows_per_dsp:

@@ -7,13 +7,13 @@ from math import gcd
 import numpy as np
 
 from qvit_hls.errors import QvitError
-from qvit_hls.hw.accelerator import AcceleratorConfig
+from qvit_hls.hw.accelerator import MIN_ACCUMULATOR_BITS, AcceleratorConfig
 from qvit_hls.hw.descriptor import Unit
 from qvit_hls.hw.gemm_timing import ceil_div
 from qvit_hls.hw.program import Program, StreamedWeights
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Graph, Node
-from qvit_hls.quant.levels import EXPONENT_LEVELS
+from qvit_hls.quant.levels import EXPONENT_LEVELS, MIN_ACTIVATION_BITS
 
 #: What each field of the configuration is called in messages.
 _WORDS = {
@@ -43,15 +43,14 @@ def requirements(graph: Graph, program: Program) -> dict[str, int | bool]:
     needs["max_row_tiles"] = max(ceil_div(d.rows + d.rows8, program.config.tile_rows) for d in gemms)
     needs["table_bits"] = max((entries.bit_length() for entries in tables), default=0)
     needs["max_tokens"] = max(tokens)
-    norms = [
-        node.shape[-1] for node in graph if isinstance(node.op, ops.IntegerLayerNorm | ops.IntegerMeanTokens)
-    ]
-    needs["max_channels"] = max(norms, default=1)
-    needs["accumulator_bits"] = int(max(_largest_sum(graph, node) for node in graph)).bit_length() + 1
+    needs["max_channels"] = max(_norm_channels(node) for node in graph)
+    largest_sum = max(_largest_sum(graph, node) for node in graph)
+    needs["accumulator_bits"] = max(largest_sum.bit_length() + 1, MIN_ACCUMULATOR_BITS)
     needs["softmax"] = Unit.SOFTMAX in units
     needs["layer_norm"] = Unit.LAYER_NORM in units
     needs["mean_tokens"] = Unit.MEAN_TOKENS in units
-    needs["activation_bits"] = max(_operand_qmax(graph, node) for node in graph).bit_length() + 1
+    qmax = max(_operand_qmax(graph, node) for node in graph)
+    needs["activation_bits"] = max(qmax.bit_length() + 1, MIN_ACTIVATION_BITS)
     return needs
 
 
@@ -79,8 +78,8 @@ def check_fits(graph: Graph, program: Program) -> None:
     for node in graph:
         if isinstance(node.op, ops.Patches) and node.op.size % config.image_pixels:
             problems.append(
-                f"the model's patches are {node.op.size} pixels wide; the accelerator loads {config.image_pixels} "
-                "pixels at once, so patches are a multiple of that"
+                f"the model's patches are {node.op.size} pixels wide; the accelerator loads "
+                f"{config.image_pixels} pixels at once, so patches are a multiple of that"
             )
     problems += [
         f"{layer.name} has {len(item.codes)} rows; the weight stream numbers at most 4096"
@@ -90,6 +89,20 @@ def check_fits(graph: Graph, program: Program) -> None:
     ]
     if problems:
         raise QvitError(problems)
+
+
+def _norm_channels(node: Node) -> int:
+    """Channels for which LayerNorm's square root must be built: its bits hold N**2 * 2**32.
+
+    That is enough for N channels of 16 bits and the usual epsilon, but a very fine residual step makes
+    epsilon large: then the root of more channels is needed than there are.
+    """
+    if not isinstance(node.op, ops.IntegerLayerNorm):
+        return 1
+    channels = node.shape[-1]
+    variance = (channels << 15) ** 2 + node.op.epsilon
+    channel_bits = ceil_div(variance.bit_length() - 32, 2)
+    return max(channels, 1 << max(channel_bits - 1, 0))
 
 
 def _operand_qmax(graph: Graph, node: Node) -> int:

@@ -18,7 +18,8 @@ from qvit_hls.ir.graph import Graph, Node, Op
 def schedule(graph: Graph, config: AcceleratorConfig) -> Program:
     """Turn an integer graph into a program for an accelerator.
 
-    Memories are taken as large as the program needs; ``hw/fit.py`` says whether the accelerator has them.
+    Memories are taken as large as the program needs; ``hw/requirements.py`` says whether the accelerator
+    has them.
 
     Raises:
         QvitError: the graph holds structures that the engine cannot run; all of them are listed.
@@ -32,9 +33,10 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Program:
             handler(plan, node)
         else:
             plan.problems.append(f"{node.name}: {node.op.kind} is not an operation of the engine")
+    if not plan.problems:
+        vector.plan_result(plan)
     if plan.problems:
         raise QvitError(plan.problems)
-    vector.plan_result(plan)
     depths = place(plan.tensors, config)
     layers, trace_offset = [], 0
     for planned in plan.layers:

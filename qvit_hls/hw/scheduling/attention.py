@@ -34,7 +34,8 @@ def plan_context(plan: Plan, node: Node) -> None:
     exponents = plan.graph[node.inputs[0]]
     scores = plan.graph[exponents.inputs[0]]
     needed = (*scores.inputs, node.inputs[1])
-    if any(name not in plan.values for name in needed):
+    linear = all(isinstance(plan.graph[name].op, ops.IntegerLinear) for name in needed)
+    if not linear or any(name not in plan.values for name in needed):
         plan.problems.append(f"{node.name}: queries, keys and values must come from linear layers")
         return
     queries, keys, values = (plan.values[name] for name in needed)

@@ -98,19 +98,14 @@ def _to_residual(plan: Plan, node: Node, add: Node) -> None:
     if len(others) != 1 or others[0] not in plan.values:
         plan.problems.append(f"{add.name}: one side of a residual add must already be the residual stream")
         return
-    order = [n.name for n in plan.graph]
-    late = [
-        u.name
-        for u in plan.users[others[0]]
-        if u.name != add.name and order.index(u.name) > order.index(add.name)
-    ]
-    if late or others[0] in plan.graph.outputs:
+    late = _late_readers(plan, others[0], node, add)
+    if late:
         plan.problems.append(
             f"{add.name}: {others[0]} is read after the residual add overwrites it: {', '.join(late)}"
         )
         return
-    (y,) = plan.values[others[0]]
-    if y.tensor.memory != Memory.WIDE:
+    y = plan.values[others[0]][0]
+    if y.tensor.memory != Memory.WIDE or y.tensor.tokens != add.shape[0]:
         plan.problems.append(f"{add.name}: {others[0]} is not the residual stream")
         return
     everything = np.arange(node.shape[1])
@@ -118,6 +113,18 @@ def _to_residual(plan: Plan, node: Node, add: Node) -> None:
     target = Target(y, Destination.WIDE_ADD, parts, everything, everything)
     add_weight_layer(plan, node, target, qmax=add.op.qmax)
     plan.values[add.name] = [y]
+
+
+def _late_readers(plan: Plan, value: str, linear: Node, add: Node) -> list[str]:
+    """What reads a value's memory after the linear layer, which does the adding, has overwritten it."""
+    order = [node.name for node in plan.graph]
+    late = ["the graph's output"] if value in plan.graph.outputs else []
+    for user in plan.users[value]:
+        if isinstance(user.op, ops.TakeToken):  # copies nothing: its readers read this memory
+            late += _late_readers(plan, user.name, linear, add)
+        elif user.name != add.name and order.index(user.name) > order.index(linear.name):
+            late.append(user.name)
+    return late
 
 
 def _to_score_operand(plan: Plan, node: Node, scores: Node) -> None:
@@ -176,10 +183,10 @@ def add_weight_layer(
     """
     op = node.op
     assert isinstance(op, ops.IntegerLinear)
-    if node.inputs[0] not in plan.values:
+    x = plan.values.get(node.inputs[0], [None])[0]
+    if x is None or x.tensor.memory != Memory.ACTIVATION:
         plan.problems.append(f"{node.name}: its input {node.inputs[0]} is not in the activation memory")
         return
-    (x,) = plan.values[node.inputs[0]]
     if qmax is not None and qmax != op.qmax:
         plan.problems.append(
             f"{node.name}: its result is clamped to {op.qmax}, the residual stream to {qmax}"

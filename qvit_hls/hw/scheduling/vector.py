@@ -112,7 +112,16 @@ def plan_mean_tokens(plan: Plan, node: Node) -> None:
 
 def plan_result(plan: Plan) -> None:
     """Write the logits to external memory."""
-    (x,) = plan.values[plan.graph.outputs[0]]
+    node = plan.graph[plan.graph.outputs[0]]
+    x = plan.values.get(node.name, [None])[0]
+    if x is None or x.tensor.memory != Memory.WIDE:
+        plan.problems.append(
+            f"{node.name}: the engine's result is a linear layer or the residual stream, not {node.op.kind}"
+        )
+        return
+    if node.shape[0] != 1:
+        plan.problems.append(f"{node.name}: the result has {node.shape[0]} tokens; the engine writes one")
+        return
     plan.add(PlannedLayer("result", Descriptor(unit=Unit.STORE_RESULT, tokens=1, k=x.channels), x=x))
 
 
