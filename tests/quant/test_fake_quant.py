@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from qvit_hls.quant.fake_quant import fake_quantize, fake_quantize_rows, fake_softmax
+from qvit_hls.quant.fake_quant import fake_quantize, fake_quantize_bias, fake_quantize_rows, fake_softmax
 from qvit_hls.quant.levels import EXPONENT_LEVELS, weight_qmax
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -101,7 +101,17 @@ def test_gradient_of_the_softmax_is_the_plain_ones() -> None:
     torch.testing.assert_close(a.grad, b.grad)
 
 
+def test_biases_round_to_whole_accumulator_steps_and_gradients_pass() -> None:
+    bias = torch.tensor([0.375, -0.375, 100.0], requires_grad=True)
+    rounded = fake_quantize_bias(bias, torch.tensor([0.25, 0.25, 0.5]))
+    assert rounded.tolist() == [0.5, -0.25, 100.0]
+    rounded.backward(torch.tensor([1.0, 2.0, 3.0]))
+    assert bias.grad is not None
+    assert bias.grad.tolist() == [1.0, 2.0, 3.0]
+
+
 def test_operators_fulfil_torchs_contract() -> None:
+    torch.library.opcheck(fake_quantize_bias, (random(3, 3).requires_grad_(), torch.full((3,), 0.1)))
     scale = torch.tensor(0.1, requires_grad=True)
     torch.library.opcheck(fake_quantize, (random(0, 3, 4).requires_grad_(), scale, 7))
     rows = torch.full((3,), 0.1, requires_grad=True)
