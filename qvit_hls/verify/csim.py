@@ -228,7 +228,9 @@ def _slices(start: int, stop: int, size: int) -> Iterator[slice]:
 
 
 def _output(layout: TraceLayout, graph: Graph, trace: np.ndarray) -> np.ndarray:
-    entries = [tensor.entry for tensor in layout.tensors if tensor.entry.node == graph.outputs[0]]
+    tensors = [tensor for tensor in layout.tensors if tensor.entry.node == graph.outputs[0]]
+    # The last layer that holds them: as written to external memory, where that is traced.
+    entries = [tensor.entry for tensor in tensors if tensor.layer == tensors[-1].layer]
     entries.sort(key=lambda entry: entry.start)
     return np.concatenate([entry.read(trace) for entry in entries], axis=2).reshape(len(trace), -1)
 

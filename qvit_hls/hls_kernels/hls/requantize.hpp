@@ -33,6 +33,10 @@ template <int WIDTH> inline wide_t requantize(sint<WIDTH> value, Scaling scaling
 // z the bit length of the denominator, which is at least 1.
 template <int WIDTH> inline Scaling reciprocal(uint<WIDTH> denominator, uint<16> multiplier, uint<SHIFT_BITS> exponent) {
 #pragma HLS INLINE
+#if !defined(__SYNTHESIS__)
+    // Only a fault elsewhere makes it 0. Hardware would go on, and so does C-simulation, to locate that fault.
+    if (denominator == 0) denominator = 1;
+#endif
     int length = 0;
 bit_length:
     for (int i = 0; i < WIDTH; ++i) {

@@ -1,0 +1,39 @@
+"""All faults, by part of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from qvit_hls.errors import QvitError
+from qvit_hls.verify.faults.arithmetic import ARITHMETIC_FAULTS
+from qvit_hls.verify.faults.fault import Fault
+from qvit_hls.verify.faults.loading import LOADING_FAULTS
+from qvit_hls.verify.faults.mac import MAC_FAULTS
+from qvit_hls.verify.faults.product import PRODUCT_FAULTS
+from qvit_hls.verify.faults.program_data import DESCRIPTOR_FAULTS
+from qvit_hls.verify.faults.stream_data import STREAM_FAULTS
+
+CATALOGUE: tuple[Fault, ...] = (
+    *ARITHMETIC_FAULTS,
+    *LOADING_FAULTS,
+    *PRODUCT_FAULTS,
+    *MAC_FAULTS,
+    *STREAM_FAULTS,
+    *DESCRIPTOR_FAULTS,
+)
+
+
+def select(patterns: Sequence[str]) -> tuple[Fault, ...]:
+    """Faults whose name matches one of the patterns (``*`` and ``?``); all of them without a pattern.
+
+    Raises:
+        QvitError: patterns that no fault matches.
+    """
+    unknown = [pattern for pattern in patterns if not any(fnmatchcase(f.name, pattern) for f in CATALOGUE)]
+    if unknown:
+        names = ", ".join(fault.name for fault in CATALOGUE)
+        raise QvitError([f"There is no fault {pattern!r}. The faults are: {names}." for pattern in unknown])
+    return tuple(
+        fault for fault in CATALOGUE if not patterns or any(fnmatchcase(fault.name, p) for p in patterns)
+    )
