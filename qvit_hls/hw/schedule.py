@@ -28,11 +28,16 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Program:
     if len(graph.outputs) != 1:
         raise QvitError(f"the graph has {len(graph.outputs)} outputs; the engine writes one result")
     for node in graph:
+        before = len(plan.problems)
         handler = _HANDLERS.get(type(node.op))
-        if handler is not None:
+        if plan.failed.intersection(node.inputs):
+            plan.failed.add(node.name)  # its problems would only follow from those reported
+        elif handler is not None:
             handler(plan, node)
         else:
             plan.problems.append(f"{node.name}: {node.op.kind} is not an operation of the engine")
+        if len(plan.problems) > before:
+            plan.failed.add(node.name)
     if not plan.problems:
         vector.plan_result(plan)
     if plan.problems:

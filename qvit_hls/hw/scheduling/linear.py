@@ -95,6 +95,8 @@ def _to_residual(plan: Plan, node: Node, add: Node) -> None:
     """Add in place to the residual stream, which nothing may read any more."""
     assert isinstance(add.op, ops.IntegerAdd)
     others = [name for name in add.inputs if name != node.name]
+    if plan.failed.intersection(others):
+        return
     if len(others) != 1 or others[0] not in plan.values:
         plan.problems.append(f"{add.name}: one side of a residual add must already be the residual stream")
         return

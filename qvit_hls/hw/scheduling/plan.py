@@ -105,6 +105,7 @@ class Plan:
         values: for each value that lies in an on-chip memory, its region (for attention operands one
             region per head).
         problems: what the engine cannot run, one sentence each.
+        failed: nodes that have a problem, or read one that has.
         exponent_table: what the softmax unit's table holds after the last planned layer.
     """
 
@@ -115,6 +116,7 @@ class Plan:
     tensors: list[Tensor] = field(default_factory=list)
     values: dict[str, list[Region]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
     exponent_table: np.ndarray | None = None
 
     def tensor(self, name: str, memory: Memory, tokens: int, channels: int) -> Tensor:
