@@ -7,7 +7,6 @@ from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Node
 
-
 #: Width of the wide memory.
 RESIDUAL_BITS = 16
 
@@ -58,8 +57,8 @@ def plan_layer_norm(plan: Plan, node: Node) -> None:
     largest = (channels << (RESIDUAL_BITS - 1)) ** 2 + node.op.epsilon
     if largest.bit_length() > root_bits:
         plan.problems.append(
-            f"{node.name}: with an epsilon of {node.op.epsilon} the variance may take {largest.bit_length()} bits; "
-            f"the engine's square root takes {root_bits} at {channels} channels"
+            f"{node.name}: with an epsilon of {node.op.epsilon} the variance may take "
+            f"{largest.bit_length()} bits; the engine's square root takes {root_bits} at {channels} channels"
         )
         return
     y = Region(plan.tensor(node.name, Memory.ACTIVATION, tokens, channels), channels)
