@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from qvit_hls.errors import QvitError
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
@@ -32,44 +32,19 @@ class Planting:
     layers: frozenset[str]
 
 
-class Fault(Protocol):
-    """One entry of the catalogue.
-
-    Attributes:
-        name: unique in the catalogue.
-        group: what part of the project it is in.
-        what: what is wrong, in words.
-        variant: the C-simulation that runs the faulty code.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def group(self) -> str: ...
-    @property
-    def what(self) -> str: ...
-    @property
-    def variant(self) -> Variant: ...
-
-    def plant(self, subject: Subject) -> Planting:
-        """The fault in this project.
-
-        Raises:
-            NotInProjectError: the project does not have what the fault touches.
-            QvitError: the text that the fault changes is not in the sources exactly once.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class SourceFault:
     """A fault in a C++ source.
 
     Attributes:
+        name: unique in the catalogue.
+        group: what part of the project it is in.
+        what: what is wrong, in words.
         file: the source, relative to the project folder.
         edits: pairs of text before and after; each text before must occur exactly once.
         where: whether a layer runs the changed code and its result depends on it.
         needs: what the project must have for that, in words.
+        variant: the C-simulation that runs the changed code.
     """
 
     name: str
@@ -82,7 +57,12 @@ class SourceFault:
     variant: Variant = "functional"
 
     def plant(self, subject: Subject) -> Planting:
-        """As :class:`Fault` says."""
+        """The fault in this project.
+
+        Raises:
+            NotInProjectError: no layer runs the changed code.
+            QvitError: the text to change is not in the source exactly once.
+        """
         path = subject.folder / self.file
         if not path.is_file():
             raise QvitError(f"The project lacks the source {path}. Make it again with qvit-hls gen.")
@@ -109,6 +89,7 @@ class DataFault:
     """A fault in packed weights, row parameters, tables, constants or descriptors.
 
     Attributes:
+        name, group, what, variant: as in :class:`SourceFault`.
         choose: picks the target in a project and returns the changed files.
     """
 
@@ -119,5 +100,12 @@ class DataFault:
     variant: Variant = "functional"
 
     def plant(self, subject: Subject) -> Planting:
-        """As :class:`Fault` says."""
+        """The fault in this project.
+
+        Raises:
+            NotInProjectError: the project lacks the target, or nothing would show the change.
+        """
         return self.choose(subject)
+
+
+Fault = SourceFault | DataFault

@@ -76,6 +76,12 @@ def row_tiles(count: int) -> Where:
     return lambda layer, subject: layer.unit == "gemm" and len(layer.tiles(subject.config)) >= count
 
 
+def row_tile_within_lanes(layer: ProgramLayer, subject: Subject) -> bool:
+    """A GEMM with a row tile that does not start at the first lane of a memory."""
+    lanes = subject.config.tile_tokens
+    return layer.unit == "gemm" and any(tile.first_row % lanes for tile in layer.tiles(subject.config))
+
+
 def token_tiles(layer: ProgramLayer, subject: Subject) -> bool:
     """Tokens do not fit one tile."""
     return layer.words["tokens"] > subject.config.tile_tokens
