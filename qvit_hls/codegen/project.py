@@ -14,7 +14,7 @@ from qvit_hls import __version__
 from qvit_hls.codegen.plan import BuildPlan
 from qvit_hls.codegen.stream import WORD_BYTES, pack_stream
 from qvit_hls.hw.board import Board
-from qvit_hls.hw.descriptor import DESCRIPTOR_WORDS, Unit
+from qvit_hls.hw.descriptor import Unit
 from qvit_hls.hw.program import Program, TraceEntry
 from qvit_hls.ir.file_format import graph_files
 from qvit_hls.ir.graph import Graph
@@ -73,7 +73,6 @@ def build_plan(
         "cflags": _CFLAGS,
         "argv": argv,
         "exponents": EXPONENT_TABLE_SIZE,
-        "depth": _port_depths(program, ports),
     }
     files = _sources(context) | {
         "accelerator.json": _json(program.config.model_dump()),
@@ -119,18 +118,6 @@ def _sources(context: dict[str, Any]) -> dict[str, bytes]:
         if kernel.name.endswith(".hpp"):
             files[f"src/kernels/{kernel.name}"] = kernel.read_bytes()
     return files
-
-
-def _port_depths(program: Program, ports: list[bytes]) -> dict[str, int]:
-    """Elements behind each memory port: what RTL simulation copies, and what its testbench allocates."""
-    channels, height, width = program.image_shape
-    return {
-        "program": len(program.layers) * DESCRIPTOR_WORDS,
-        "beats": len(ports[0]) // WORD_BYTES,
-        "image": -(-channels * height * width // WORD_BYTES),
-        "result": program.classes,
-        "trace": 1,
-    }
 
 
 def _frame(program: Program, ports: list[bytes]) -> bytes:

@@ -42,6 +42,8 @@ class AcceleratorConfig(BaseModel):
         image_pixels: pixels that the image loader takes per cycle; divides the patch size, T_k and 16.
         accumulator_bits: width of an accumulator, digits recombined and bias included.
         softmax, layer_norm, mean_tokens: whether the accelerator has these units.
+        program_words, stream_words, image_words, result_words: elements that RTL simulation copies from
+            each memory port, as for the model that the accelerator was made for; no limit of the hardware.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +67,10 @@ class AcceleratorConfig(BaseModel):
     softmax: bool
     layer_norm: bool
     mean_tokens: bool
+    program_words: int = Field(default=1, ge=1)
+    stream_words: int = Field(default=1, ge=1)
+    image_words: int = Field(default=1, ge=1)
+    result_words: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _tile_is_buildable(self) -> AcceleratorConfig:

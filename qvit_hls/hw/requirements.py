@@ -7,14 +7,17 @@ from math import gcd
 import numpy as np
 
 from qvit_hls.errors import QvitError
-from qvit_hls.hw.accelerator import MIN_ACCUMULATOR_BITS, AcceleratorConfig
-from qvit_hls.hw.descriptor import Unit
+from qvit_hls.hw.accelerator import MIN_ACCUMULATOR_BITS, PORT_BITS, AcceleratorConfig
+from qvit_hls.hw.cycles import item_bytes
+from qvit_hls.hw.descriptor import DESCRIPTOR_WORDS, Unit
 from qvit_hls.hw.gemm_timing import ceil_div
 from qvit_hls.hw.program import Program, StreamedWeights
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.quant.levels import EXPONENT_LEVELS, MIN_ACTIVATION_BITS
 
+#: The digits of an 8-bit weight, added in magnitude, are at most this: 104 = 16 * 7 - 8.
+_LARGEST_DIGITS = 16 * 7 + 8
 #: What each field of the configuration is called in messages.
 _WORDS = {
     "activation_bits": "activation bits",
@@ -37,12 +40,13 @@ def requirements(graph: Graph, program: Program) -> dict[str, int | bool]:
     units = {layer.descriptor.unit for layer in program.layers}
     gemms = [layer.descriptor for layer in program.layers if layer.descriptor.unit == Unit.GEMM]
     tables = [d.table_entries for d in gemms if d.table_entries]
-    tokens = [d.tokens for d in (layer.descriptor for layer in program.layers)]
-    tokens += [d.rows for d in gemms if d.digit_source]
+    # Only these units have something for every token of a sequence.
+    counting = (Unit.SOFTMAX, Unit.MEAN_TOKENS)
+    tokens = [layer.descriptor.tokens for layer in program.layers if layer.descriptor.unit in counting]
     needs["weight_depth"] = max(d.k_steps for d in gemms)
     needs["max_row_tiles"] = max(ceil_div(d.rows + d.rows8, program.config.tile_rows) for d in gemms)
     needs["table_bits"] = max((entries.bit_length() for entries in tables), default=0)
-    needs["max_tokens"] = max(tokens)
+    needs["max_tokens"] = max(tokens, default=1)
     needs["max_channels"] = max(_norm_channels(node) for node in graph)
     largest_sum = max(_largest_sum(graph, node) for node in graph)
     needs["accumulator_bits"] = max(largest_sum.bit_length() + 1, MIN_ACCUMULATOR_BITS)
@@ -134,5 +138,32 @@ def _largest_sum(graph: Graph, node: Node) -> int:
 
 
 def sized(config: AcceleratorConfig, graph: Graph, program: Program) -> AcceleratorConfig:
-    """``config`` with memories and units as the program needs them, and the model's activation bits."""
-    return AcceleratorConfig.model_validate({**config.model_dump(), **requirements(graph, program)})
+    """``config`` with memories and units as the program needs them, and the model's activation bits.
+
+    Accumulators get the width that the shapes need whatever the weights are, and room for biases as large
+    as the products: the same architecture, trained again, still fits.
+    """
+    needs = requirements(graph, program)
+    bound = max(_largest_sum_of_shape(graph, node) for node in graph)
+    needs["accumulator_bits"] = max(int(needs["accumulator_bits"]), bound.bit_length() + 1)
+    needs |= _port_words(config, program)
+    return AcceleratorConfig.model_validate({**config.model_dump(), **needs})
+
+
+def _port_words(config: AcceleratorConfig, program: Program) -> dict[str, int]:
+    """Elements behind each memory port for one frame."""
+    channels, height, width = program.image_shape
+    stream = sum(item_bytes(item, config) for layer in program.layers for item in layer.stream)
+    return {
+        "program_words": len(program.layers) * DESCRIPTOR_WORDS,
+        "stream_words": stream * 8 // config.beat_bits,
+        "image_words": ceil_div(channels * height * width * 8, PORT_BITS),
+        "result_words": program.classes,
+    }
+
+
+def _largest_sum_of_shape(graph: Graph, node: Node) -> int:
+    """The bound for any weights of the layer's shape and a bias up to the largest product sum."""
+    if isinstance(node.op, ops.IntegerLinear):
+        return 2 * node.op.weight.shape[1] * _operand_qmax(graph, node) * _LARGEST_DIGITS
+    return _largest_sum(graph, node)
