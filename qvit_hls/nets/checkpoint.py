@@ -29,6 +29,9 @@ _KEYS = ("format", "version", "config", "tensors")
 #: Rows with a fault that are listed one by one for each tensor; the others are counted.
 _LISTED_ROWS = 4
 
+#: First byte of a bare pickle, and of what torch.save wrote before version 1.6.
+_PICKLE = b"\x80"
+
 
 def save_model(model: QuantVisionTransformer, path: str | os.PathLike[str]) -> None:
     """Write ``model`` to ``path``; an existing file is replaced in one step, or stays if writing fails.
@@ -97,6 +100,11 @@ def _read(path: Path) -> Any:
         raise QvitError(f"{path} is a folder; it should be a model file such as model.pt.") from None
     except OSError as error:
         raise QvitError(f"The model file {path} cannot be read: {error.strerror or error}.") from None
+    if data.startswith(_PICKLE):
+        raise QvitError(
+            f"{path} is a plain pickle, which may contain code; it was not loaded. "
+            "A model file is an archive of tensors, as save_model writes it."
+        )
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -123,18 +123,25 @@ class Payload:
         return os.system, (self.command,)
 
 
-@pytest.mark.parametrize("write", ["torch", "torch-legacy", "pickle"])
+@pytest.mark.parametrize("write", ["torch", "torch-legacy", "pickle 2", "pickle 4"])
 def test_code_in_a_pickle_is_refused_and_does_not_run(tmp_path: Path, write: str) -> None:
     path, trace = tmp_path / "model.pt", tmp_path / "ran"
     content = {"format": "qvit-hls model", "version": 1, "config": Payload(f"touch {trace}"), "tensors": {}}
-    if write == "pickle":
-        path.write_bytes(pickle.dumps(content, protocol=2))
+    if write.startswith("pickle"):
+        path.write_bytes(pickle.dumps(content, protocol=int(write[-1])))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=write == "torch")
-    assert problems(path) == [
-        f"{path} contains code or Python objects ({os.system.__module__}.system), which were not loaded; "
-        "a model file holds tensors and plain values only, as save_model writes it."
-    ]
+    if write == "torch":
+        expected = (
+            f"{path} contains code or Python objects ({os.system.__module__}.system), which were not loaded; "
+            "a model file holds tensors and plain values only, as save_model writes it."
+        )
+    else:
+        expected = (
+            f"{path} is a plain pickle, which may contain code; it was not loaded. "
+            "A model file is an archive of tensors, as save_model writes it."
+        )
+    assert problems(path) == [expected]
     assert not trace.exists()
 
 
