@@ -108,7 +108,7 @@ def test_a_truncated_file(file: Path, share: float) -> None:
     assert problems(file) == [NOT_A_CHECKPOINT.format(file)]
 
 
-@pytest.mark.parametrize("content", [b"hello", b"\x00" * 100, b"PK\x03\x04" + b"x" * 50, b"\x80\x02}q\x00."])
+@pytest.mark.parametrize("content", [b"hello", b"\x00" * 100, b"PK\x03\x04" + b"x" * 50])
 def test_a_file_that_is_something_else(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(content)
