@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import lcm
 
+from pydantic import ValidationError
+
 from qvit_hls.errors import QvitError
 from qvit_hls.hw import lane_cost
 from qvit_hls.hw.accelerator import ATOMS_PER_WORD, DSP_LANES, AcceleratorConfig
@@ -41,8 +43,8 @@ def choose_accelerator(graph: Graph, board: Board, tile: tuple[int, int, int] | 
         QvitError: nothing fits the board, or the wanted tile is not buildable.
     """
     reference = _configuration(graph, board, 16, 32, 2)
-    probe = schedule(graph, sized(reference, graph, schedule(graph, reference)))
-    bits = sized(reference, graph, probe).activation_bits
+    probe = _complete(graph, reference)
+    bits = probe.config.activation_bits
     shapes = Counter(_shape(layer.descriptor) for layer in probe.layers)
     if tile is not None:
         return _complete(graph, _configuration(graph, board, *tile, bits=bits, exact=True))
@@ -52,18 +54,24 @@ def choose_accelerator(graph: Graph, board: Board, tile: tuple[int, int, int] | 
     )
     best = None
     finalists: list[tuple[int, int, Program]] = []
+    bram36 = board.usable * board.bram36
+    too_large: set[tuple[int, int]] = set()  # T_n and T_k whose activations alone do not fit
     for cycles, lanes, _, config in ranked:
         if best is not None and (cycles > best * _TOLERANCE or len(finalists) >= _FINALISTS):
             break
+        if (config.tile_tokens, config.tile_depth) in too_large:
+            continue
         program = _complete(graph, config)
-        if lane_cost.bram36(program.config) > board.usable * board.bram36:
+        if lane_cost.activation_bram36(program.config) > bram36:
+            too_large.add((config.tile_tokens, config.tile_depth))
+        if lane_cost.bram36(program.config) > bram36:
             continue
         best = cycles if best is None else best
         finalists.append((lanes, cycles, program))
     if not finalists:
         raise QvitError(
             f"no accelerator for {graph.name} fits {board.name}: its activations need more block RAM than "
-            f"{int(board.usable * board.bram36)} BRAM36 ({board.usable:.0%} of the board's {board.bram36})"
+            f"{int(bram36)} BRAM36 ({board.usable:.0%} of the board's {board.bram36})"
         )
     return min(finalists, key=lambda item: (item[0], item[1]))[2]
 
@@ -80,8 +88,9 @@ def program_for(graph: Graph, config: AcceleratorConfig) -> Program:
 
 
 def _complete(graph: Graph, config: AcceleratorConfig) -> Program:
+    """The program with memories of the sizes that it needs; it does not depend on them itself."""
     program = schedule(graph, config)
-    return schedule(graph, sized(config, graph, program))
+    return replace(program, config=sized(config, graph, program))
 
 
 def _shape(descriptor: Descriptor) -> Descriptor:
@@ -177,5 +186,6 @@ def _configuration(
             layer_norm=True,
             mean_tokens=True,
         )
-    except ValueError as error:
-        raise QvitError(f"tile {tokens},{rows},{depth} cannot be built: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
+        raise QvitError(f"tile {tokens},{rows},{depth} cannot be built: {problems}") from error

@@ -35,13 +35,21 @@ def dsps(config: AcceleratorConfig) -> int:
 
 def bram36(config: AcceleratorConfig) -> int:
     """Block RAMs of the lane memories and the weight buffer; a bank of up to 64 words goes to LUTs."""
+    # Both halves of the weight buffer; atoms side by side share a block RAM of 36 bits.
+    halves = ceil_div(config.tile_rows * config.tile_depth, 9) * _halves(2 * config.weight_depth, 36)
+    return ceil_div(_activation_halves(config) + halves, 2)
+
+
+def activation_bram36(config: AcceleratorConfig) -> int:
+    """Block RAMs of the lane memories alone; they depend on T_n and T_k, not on rows or ports."""
+    return ceil_div(_activation_halves(config), 2)
+
+
+def _activation_halves(config: AcceleratorConfig) -> int:
     banks = config.tile_tokens * config.tile_depth
     halves = banks * _halves(ceil_div(config.activation_depth, config.tile_depth), 8)
     halves += banks * _halves(ceil_div(config.digit_depth, config.tile_depth), 8)
-    halves += config.tile_tokens * _halves(config.wide_depth, 16)
-    # Both halves of the weight buffer; atoms side by side share a block RAM of 36 bits.
-    halves += ceil_div(config.tile_rows * config.tile_depth, 9) * _halves(2 * config.weight_depth, 36)
-    return ceil_div(halves, 2)
+    return halves + config.tile_tokens * _halves(config.wide_depth, 16)
 
 
 def _halves(depth: int, width: int) -> int:

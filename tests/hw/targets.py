@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from qvit_hls.hw.accelerator import ATOMS_PER_WORD, AcceleratorConfig
 
-#: Memories of no importance.
-_MEMORIES = {
+#: Memories and units of no importance.
+_ROOMY = {
     "activation_depth": 1024,
     "digit_depth": 1024,
     "wide_depth": 1024,
@@ -36,7 +36,7 @@ def configuration(
         "activation_bits": activation_bits,
         "dsp_rows": tile[1] // per_dsp * per_dsp,
         "weight_ports": weight_ports,
-        **_MEMORIES,
+        **_ROOMY,
     }
     return AcceleratorConfig.model_validate({**fields, **changes})
 

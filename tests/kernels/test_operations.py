@@ -164,7 +164,7 @@ class TestLayerNorm(OperationContract):
         builder.patches()
         width = draw(st.integers(1, 100))
         x = builder.embed(width, saturating=draw(st.booleans()))
-        epsilon = draw(st.sampled_from([1, 1000, 1 << 20, (width * builder.wide) ** 2]))
+        epsilon = draw(st.sampled_from([1, 1000, 1 << 20, 1 << 44]))
         x = builder.residual("sum", x, builder.norm("norm1", x, epsilon))
         return builder.finish_stream(x)
 

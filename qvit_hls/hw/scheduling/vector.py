@@ -7,9 +7,6 @@ from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Node
 
-#: Width of the wide memory.
-RESIDUAL_BITS = 16
-
 
 def plan_patches(plan: Plan, node: Node) -> None:
     """Load the image and cut it into patches, behind the place of the class token."""
@@ -53,14 +50,6 @@ def plan_layer_norm(plan: Plan, node: Node) -> None:
     if x is None:
         return
     tokens, channels = node.shape
-    root_bits = 2 * (RESIDUAL_BITS + channels.bit_length())
-    largest = (channels << (RESIDUAL_BITS - 1)) ** 2 + node.op.epsilon
-    if largest.bit_length() > root_bits:
-        plan.problems.append(
-            f"{node.name}: with an epsilon of {node.op.epsilon} the variance may take "
-            f"{largest.bit_length()} bits; the engine's square root takes {root_bits} at {channels} channels"
-        )
-        return
     y = Region(plan.tensor(node.name, Memory.ACTIVATION, tokens, channels), channels)
     plan.add(
         PlannedLayer(
