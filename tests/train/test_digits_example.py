@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,13 @@ def load_test_data() -> Dataset:
 
 def test_the_model_is_right_about_the_test_images() -> None:
     assert accuracy(load_model(DIGITS / "model.pt"), load_test_data()) >= 0.975
+
+
+def test_the_integer_graph_is_as_good_as_the_quantized_model() -> None:
+    found = runpy.run_path(str(DIGITS / "evaluate.py"))["evaluate"](DIGITS / "model.pt")
+    assert found.integer >= 0.97
+    assert abs(found.integer - found.quantized) <= 0.003
+    assert found.equal >= 0.995
 
 
 def test_the_test_images_are_those_of_the_data_set() -> None:
