@@ -104,6 +104,12 @@ def _gemm(**words: int) -> Condition:
     )
 
 
+def _written_by_rows(layer: ProgramLayer, subject: Subject) -> bool:
+    """A linear layer whose last cycle writes its last row; a transposed write may end with padding."""
+    transposed = layer.words["destination"] == Destination.ACTIVATION_TRANSPOSED
+    return layer.unit == "gemm" and not layer.words["digit_source"] and not transposed
+
+
 def _saturating(layer: ProgramLayer, subject: Subject) -> bool:
     """A LayerNorm with a result beyond half of its bound."""
     return layer.unit == "layer_norm" and bool(
@@ -174,7 +180,7 @@ DESCRIPTOR_FAULTS = (
         "steps-short",
         "a matrix product stops one cycle early",
         lambda layer, subject: {"steps": layer.words["steps"] - 1},
-        _FROM_STREAM,
+        _written_by_rows,
         "a linear layer",
     ),
     _fault(
