@@ -110,6 +110,8 @@ class Engine:
             command = [simulation, folder, folder / "images.bin", folder / "trace.bin", str(len(codes))]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
             assert (done.returncode, done.stderr) == (0, ""), variant
+            # A stream that is read empty, or not to its end, would print a warning.
+            assert done.stdout.split() == [str(image + 1) for image in range(len(codes))], variant
             trace = np.fromfile(folder / "trace.bin", "<i2").reshape(len(codes), layout.words)
             for tensor in layout.tensors:
                 yield variant, tensor.entry, tensor.entry.read(trace)
