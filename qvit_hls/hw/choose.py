@@ -47,7 +47,9 @@ def choose_accelerator(graph: Graph, board: Board, tile: tuple[int, int, int] | 
     bits = probe.config.activation_bits
     shapes = Counter(_shape(layer.descriptor) for layer in probe.layers)
     if tile is not None:
-        return _complete(graph, _configuration(graph, board, *tile, bits=bits, exact=True))
+        program = _complete(graph, _configuration(graph, board, *tile, bits=bits, exact=True))
+        _check_board(program.config, board)
+        return program
     ranked = sorted(
         (_cycles(config, shapes), config.lanes, _order(config), config)
         for config in _candidates(graph, board, bits)
@@ -85,6 +87,19 @@ def program_for(graph: Graph, config: AcceleratorConfig) -> Program:
     program = schedule(graph, config)
     check_fits(graph, program)
     return program
+
+
+def _check_board(config: AcceleratorConfig, board: Board) -> None:
+    """Refuse a tile that is larger than the whole board; the counts are estimates, so no margin is asked."""
+    counts = (
+        ("LUTs", lane_cost.luts(config), board.lut),
+        ("DSPs", lane_cost.dsps(config), board.dsp),
+        ("BRAM36", lane_cost.bram36(config), board.bram36),
+    )
+    lacks = [f"about {need:,} {name} of {have:,}" for name, need, have in counts if need > have]
+    if lacks:
+        tile = f"{config.tile_tokens},{config.tile_rows},{config.tile_depth}"
+        raise QvitError(f"tile {tile} does not fit {board.name}: it takes {'; '.join(lacks)}")
 
 
 def _complete(graph: Graph, config: AcceleratorConfig) -> Program:

@@ -105,6 +105,14 @@ def test_a_tile_that_cannot_be_built_is_refused(tile: tuple[int, int, int], prob
     assert message == f"tile {tile[0]},{tile[1]},{tile[2]} cannot be built: {problem}"
 
 
+def test_a_tile_larger_than_the_board_is_refused() -> None:
+    with pytest.raises(QvitError) as refused:
+        choose_accelerator(compiled(), ZCU102, (128, 64, 16))
+    assert refused.value.problems == (
+        "tile 128,64,16 does not fit zcu102: it takes about 5,472,492 LUTs of 274,080",
+    )
+
+
 def test_an_accelerator_survives_its_file() -> None:
     config = choose_accelerator(compiled(), ZCU102, (8, 12, 8)).config
     assert parse_accelerator(config.model_dump_json(), "accelerator.json") == config
