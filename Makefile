@@ -64,9 +64,8 @@ pytest: install-dev
 	$(BIN)/python -m pytest -n 2
 
 bench: install-dev
-	@mkdir -p build
-	$(BIN)/python benchmarks/csim_speed.py --json build/csim_speed.json
-	$(BIN)/python benchmarks/hls4ml_compare.py --ours build/csim_speed.json --json build/hls4ml_compare.json
+	$(BIN)/python benchmarks/csim_speed.py --json benchmarks/results/csim_speed.json
+	$(BIN)/python benchmarks/hls4ml_compare.py --ours benchmarks/results/csim_speed.json --json benchmarks/results/hls4ml_compare.json
 	$(BIN)/python benchmarks/numerics.py
 
 wheel: install-dev

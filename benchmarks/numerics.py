@@ -225,7 +225,7 @@ def tables(rows: list[Row]) -> Iterator[Table]:
 def main() -> None:
     """Measure, print and save."""
     rows = list(measurements())
-    console = Console()
+    console = Console(width=110, highlight=False)
     for table in tables(rows):
         console.print(table)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
