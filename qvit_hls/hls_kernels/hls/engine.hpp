@@ -22,7 +22,7 @@ void engine(const uint32_t *program, uint32_t layers, hls::stream<word_t> (&weig
 #pragma HLS ARRAY_PARTITION variable=memory.digit complete dim=3
 #pragma HLS ARRAY_PARTITION variable=memory.wide complete dim=2
 #pragma HLS ARRAY_PARTITION variable=memory.row_maximum complete dim=0
-#pragma HLS ARRAY_PARTITION variable=memory.normalizer cyclic factor=C::DRAIN_GROUP
+#pragma HLS ARRAY_PARTITION variable=memory.normalizer complete dim=1
 #pragma HLS ARRAY_PARTITION variable=memory.table complete dim=1
 #pragma HLS ARRAY_PARTITION variable=memory.exponent complete dim=1
 #pragma HLS BIND_STORAGE variable=memory.wide type=ram_2p impl=bram

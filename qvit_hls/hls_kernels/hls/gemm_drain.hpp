@@ -19,14 +19,16 @@ template <class C> struct Memories {
     code_t digit[C::DIGIT_DEPTH / C::T_K][C::T_K][C::T_N];
     wide_t wide[C::WIDE_DEPTH][C::T_N];
     wide_t row_maximum[C::TOKEN_TILES][C::T_N];  // of the attention scores
-    Scaling normalizer[C::MAX_TOKENS];           // deferred softmax normalisation of each query
-    code_t table[C::T_N][C::TABLE_SIZE];         // elementwise function, a copy for every lane
-    code_t exponent[C::T_N][C::EXPONENTS];       // of the softmax, by distance from the maximum
+    // Deferred softmax normalisation of each query; a copy for every row that is written at once.
+    Scaling normalizer[C::DRAIN_GROUP][C::MAX_TOKENS];
+    code_t table[C::T_N][C::TABLE_SIZE];    // elementwise function, a copy for every lane
+    code_t exponent[C::T_N][C::EXPONENTS];  // of the softmax, by distance from the maximum
 };
 
-// Row parameters from wherever this layer takes them. `row` counts from the tile's first row.
+// Row parameters from wherever this layer takes them. `row` counts from the tile's first row; `copy` is the
+// row's place among those that are written at once.
 template <class C>
-inline RowParameters row_parameters(const Descriptor &d, const RowTile &tile, int row,
+inline RowParameters row_parameters(const Descriptor &d, const RowTile &tile, int row, int copy,
                                     const RowParameters (&streamed)[C::T_M], const Memories<C> &memory) {
 #pragma HLS INLINE
     const int index = tile.first_row + row;
@@ -38,7 +40,7 @@ inline RowParameters row_parameters(const Descriptor &d, const RowTile &tile, in
             result.scaling.multiplier = static_cast<uint<MULTIPLIER_BITS>>(d.multiplier);
             result.scaling.shift = static_cast<uint<SHIFT_BITS>>(d.shift);
         } else {
-            result.scaling = memory.normalizer[index < C::MAX_TOKENS ? index : 0];
+            result.scaling = memory.normalizer[copy][index < C::MAX_TOKENS ? index : 0];
         }
     }
     return result;
@@ -47,7 +49,7 @@ inline RowParameters row_parameters(const Descriptor &d, const RowTile &tile, in
 // The requantized result of one row for one lane.
 template <class C>
 inline wide_t finish_value(const Descriptor &d, const RowTile &tile, int row, int lane, const RowParameters &parameters,
-                           const typename C::acc_t (&sum)[C::T_M][C::T_N], const Memories<C> &memory) {
+                           const typename C::acc_t (&sum)[C::T_M][C::T_N]) {
 #pragma HLS INLINE
     typedef typename C::acc_t acc_t;
     const bool two_digits = row < tile.rows8;
@@ -60,10 +62,7 @@ inline wide_t finish_value(const Descriptor &d, const RowTile &tile, int row, in
     assert(static_cast<long long>(total) < (1LL << (C::ACCUMULATOR_BITS - 1)) &&
            static_cast<long long>(total) >= -(1LL << (C::ACCUMULATOR_BITS - 1)));
 #endif
-    const wide_t qmax = static_cast<wide_t>(d.qmax);
-    const wide_t value = requantize<C::ACCUMULATOR_BITS>(total, parameters.scaling, qmax);
-    if (C::TABLE_BITS > 0 && d.table_entries != 0) return memory.table[lane][static_cast<int>(value + qmax)];
-    return value;
+    return requantize<C::ACCUMULATOR_BITS>(total, parameters.scaling, static_cast<wide_t>(d.qmax));
 }
 
 // Write row `row` of the tile for all lanes of a token tile. One cycle.
@@ -72,7 +71,7 @@ inline void drain_row(const Descriptor &d, const RowTile &tile, int token_tile, 
                       const RowParameters (&streamed)[C::T_M], const typename C::acc_t (&sum)[C::T_M][C::T_N],
                       Memories<C> &memory) {
 #pragma HLS INLINE
-    const RowParameters parameters = row_parameters<C>(d, tile, row, streamed, memory);
+    const RowParameters parameters = row_parameters<C>(d, tile, row, 0, streamed, memory);
     const int channel = static_cast<int>(parameters.channel);
     const int address = static_cast<int>(d.y_base) + token_tile * static_cast<int>(d.y_stride) + channel;
     const bool first_score = tile.first_row + row == 0;
@@ -82,7 +81,8 @@ lane:
 #pragma HLS UNROLL
         const int token = token_tile * C::T_N + n;
         if (token < static_cast<int>(d.first_token) || token >= static_cast<int>(d.tokens)) continue;
-        const wide_t value = finish_value<C>(d, tile, row, n, parameters, sum, memory);
+        wide_t value = finish_value<C>(d, tile, row, n, parameters, sum);
+        if (C::TABLE_BITS > 0 && d.table_entries != 0) value = memory.table[n][static_cast<int>(value + qmax)];
         if (d.destination == TO_ACTIVATION) {
             memory.activation[address / C::T_K][address % C::T_K][n] = static_cast<code_t>(value);
         } else if (d.destination == TO_DIGIT) {
@@ -102,7 +102,7 @@ lane:
     }
 }
 
-// Write a group of rows for T_K lanes, transposed: rows become tokens and lanes channels. One cycle; the
+// Write a group of rows for T_K lanes, transposed: rows become tokens and lanes channels; no table here. One cycle; the
 // rows of a group go to different lanes.
 template <class C>
 inline void drain_transposed(const Descriptor &d, const RowTile &tile, int token_tile, int group, int word,
@@ -121,15 +121,15 @@ row:
 #pragma HLS UNROLL
         const int row = group * C::DRAIN_GROUP + j;
         const bool valid = row < tile.rows;
-        const RowParameters parameters = row_parameters<C>(d, tile, valid ? row : 0, streamed, memory);
+        const RowParameters parameters = row_parameters<C>(d, tile, valid ? row : 0, j, streamed, memory);
         const int result_token = static_cast<int>(parameters.channel);
         lane_of[j] = valid ? result_token % C::T_N : -1;
         address_of[j] = static_cast<int>(d.y_base) + result_token / C::T_N * static_cast<int>(d.y_stride);
     token:
         for (int kk = 0; kk < C::T_K; ++kk) {
 #pragma HLS UNROLL
-            value[j][kk] = static_cast<code_t>(
-                finish_value<C>(d, tile, valid ? row : 0, word * C::T_K + kk, parameters, sum, memory));
+            value[j][kk] =
+                static_cast<code_t>(finish_value<C>(d, tile, valid ? row : 0, word * C::T_K + kk, parameters, sum));
         }
     }
 lane:

@@ -41,9 +41,12 @@ token_tile:
         for (int n = 0; n < C::T_N; ++n) {
 #pragma HLS PIPELINE II=1
             const int token = tile * C::T_N + n;
-            if (token < static_cast<int>(d.tokens))
-                memory.normalizer[token] = reciprocal<SUM_BITS>(sum[n], static_cast<uint<16>>(d.multiplier),
-                                                                static_cast<uint<SHIFT_BITS>>(d.shift));
+            const Scaling scaling = reciprocal<SUM_BITS>(sum[n], static_cast<uint<16>>(d.multiplier),
+                                                         static_cast<uint<SHIFT_BITS>>(d.shift));
+            for (int copy = 0; copy < C::DRAIN_GROUP; ++copy) {
+#pragma HLS UNROLL
+                if (token < static_cast<int>(d.tokens)) memory.normalizer[copy][token] = scaling;
+            }
         }
     }
 }

@@ -141,7 +141,7 @@ ARITHMETIC_FAULTS = (
         "softmax",
         "each query's normaliser goes to the query before",
         _SOFTMAX,
-        (("memory.normalizer[token] =", "memory.normalizer[token > 0 ? token - 1 : 0] ="),),
+        (("memory.normalizer[copy][token] =", "memory.normalizer[copy][token > 0 ? token - 1 : 0] ="),),
         every(scaled(Scaling.RECIPROCAL), lambda layer, subject: layer.words["k"] > 1),
         "a softmax over several queries",
     ),

@@ -188,7 +188,7 @@ PRODUCT_FAULTS = (
         "softmax",
         "every context row takes the first query's normaliser",
         _DRAIN,
-        (("memory.normalizer[index < C::MAX_TOKENS ? index : 0];", "memory.normalizer[0];"),),
+        (("memory.normalizer[copy][index < C::MAX_TOKENS ? index : 0];", "memory.normalizer[copy][0];"),),
         every(scaled(Scaling.RECIPROCAL), row_tiles(1), lambda layer, subject: layer.words["rows"] > 1),
         "attention over several queries",
     ),
