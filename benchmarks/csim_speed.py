@@ -4,6 +4,9 @@ A random network with mixed rows is generated through the command line, compiled
 images on all cores, with every layer traced and compared as ``qvit-hls csim`` always does. An 8-bit weight
 counts as two atom multiply-accumulates.
 
+The dense layers of one block (q, k, v, proj, fc1, fc2) are also timed alone, in one process: the same
+accelerator runs a program of just those descriptors.
+
     python benchmarks/csim_speed.py [--shape deit_tiny] [--bits 7] [--images 16] [--json FILE.json]
 """
 
@@ -11,21 +14,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from qvit_hls.codegen.project import frame_data
 from qvit_hls.flow.generate import Target
 from qvit_hls.flow.images import random_images
 from qvit_hls.flow.output import write_json
 from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.hw.cycles import estimate
+from qvit_hls.hw.program import Program
 from qvit_hls.ir.file_format import load_graph
 from qvit_hls.nets import presets
 from qvit_hls.nets.checkpoint import save_model
@@ -33,6 +40,8 @@ from qvit_hls.nets.random import random_model
 from qvit_hls.verify.csim import run_csim
 
 _REFERENCE_IMAGES = 3
+_DENSE = re.compile(r"blocks\.0\.(attn\.([qk]|v\[\d+\]|proj)|mlp\.fc[12])")
+_DENSE_FRAMES = 40
 
 
 def measure(shape: str, bits: int, images: int, folder: Path) -> dict[str, float | int | str]:
@@ -59,6 +68,7 @@ def measure(shape: str, bits: int, images: int, folder: Path) -> dict[str, float
             graph(image[None])
         reference_seconds = (time.perf_counter() - started) / _REFERENCE_IMAGES
 
+    dense_macs, dense_seconds = measure_dense(target.program(graph), report.program.path, folder / "dense")
     per_second = images / report.simulation_seconds
     return {
         "shape": shape,
@@ -72,10 +82,30 @@ def measure(shape: str, bits: int, images: int, folder: Path) -> dict[str, float
         "simulation_seconds_per_image": 1 / per_second,
         "macs_per_second": per_second * sum(layer.macs for layer in frame.layers),
         "atom_macs_per_second": per_second * frame.atom_macs,
+        "dense_macs": dense_macs,
+        "dense_macs_per_second_one_core": dense_macs / dense_seconds,
         "reference_seconds_per_image": reference_seconds,
         "values_compared": sum(layer.values for layer in report.layers),
         "mismatches": sum(layer.mismatches for layer in report.layers),
     }
+
+
+def measure_dense(program: Program, simulator: Path, folder: Path) -> tuple[int, float]:
+    """Multiply-accumulates of one block's dense layers, and the C-simulation's seconds for them."""
+    layers = tuple(layer for layer in program.layers if _DENSE.fullmatch(layer.name))
+    folder.mkdir()
+    for name, content in frame_data(replace(program, layers=layers)).items():
+        (folder / name).write_bytes(content)
+    channels, height, width = program.image_shape
+    images = folder / "images.bin"
+    images.write_bytes(bytes(channels * height * width * (_DENSE_FRAMES + 1)))
+    seconds = []
+    for count in (1, _DENSE_FRAMES + 1):
+        started = time.perf_counter()
+        command = [str(simulator), str(folder), str(images), "-", str(count)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - started)
+    return sum(layer.macs for layer in layers), (seconds[1] - seconds[0]) / _DENSE_FRAMES
 
 
 def main() -> None:
@@ -101,6 +131,8 @@ def main() -> None:
     table.add_row(
         "integer reference", f"{numbers['reference_seconds_per_image']:.2f} s per image", "2 s per image"
     )
+    dense = f"{float(numbers['dense_macs_per_second_one_core']) / 1e9:.2f} G MAC/s"
+    table.add_row("one block's dense layers alone, one core", dense, "")
     table.add_row("values compared", f"{numbers['values_compared']:,}", "")
     table.add_row("mismatches", f"{numbers['mismatches']}", "0")
     Console(width=100, highlight=False).print(table)

@@ -65,7 +65,6 @@ def build_plan(
         QvitError: a parameter does not fit the weight stream.
     """
     argv = _ARGV.format(count=len(vectors.images))
-    ports = pack_stream(program)
     context = {
         "config": program.config,
         "board": board,
@@ -77,15 +76,11 @@ def build_plan(
     files = _sources(context) | {
         "accelerator.json": _json(program.config.model_dump()),
         "program.json": _json(_describe(program)),
-        "data/frame.bin": _frame(program, ports),
-        "data/program.bin": b"".join(
-            layer.descriptor.words().astype("<u4").tobytes() for layer in program.layers
-        ),
         "vectors/images.npz": _npz(images=vectors.images),
         "vectors/images.bin": vectors.codes.astype(np.int8).tobytes(),
         "vectors/expected.bin": vectors.logits.astype("<i2").tobytes(),
     }
-    files |= {f"data/weights{port}.bin": data for port, data in enumerate(ports)}
+    files |= {f"data/{name}": content for name, content in frame_data(program).items()}
     files |= graph_files(graph)
     files["manifest.json"] = _json(_manifest(program, board, clock_mhz, origin, BuildPlan(files).digest()))
     return BuildPlan(files)
@@ -120,7 +115,19 @@ def _sources(context: dict[str, Any]) -> dict[str, bytes]:
     return files
 
 
-def _frame(program: Program, ports: list[bytes]) -> bytes:
+def frame_data(program: Program) -> dict[str, bytes]:
+    """What the accelerator reads to run a frame: sizes, descriptors, and the stream of each weight port.
+
+    Raises:
+        QvitError: a parameter does not fit the weight stream.
+    """
+    ports = pack_stream(program)
+    descriptors = [layer.descriptor.words().astype("<u4").tobytes() for layer in program.layers]
+    files = {"frame.bin": _sizes(program, ports), "program.bin": b"".join(descriptors)}
+    return files | {f"weights{port}.bin": content for port, content in enumerate(ports)}
+
+
+def _sizes(program: Program, ports: list[bytes]) -> bytes:
     """Sizes that a caller of the accelerator needs, uint32 ``[8]``; see the testbench."""
     channels, height, width = program.image_shape
     sizes = (
