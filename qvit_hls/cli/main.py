@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -16,7 +17,8 @@ from qvit_hls.errors import QvitError
 
 
 class _Verbs(click.Group):
-    """A group that turns every QvitError into one line per problem on stderr, and exit code 1."""
+    """A group that turns problems into lines on stderr and exit code 1: every one of a QvitError, and what
+    the file system refuses."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -24,6 +26,12 @@ class _Verbs(click.Group):
         except QvitError as error:
             for problem in error.problems:
                 click.echo(f"error: {problem}", err=True)
+            ctx.exit(1)
+        except OSError as error:
+            if error.filename is None:  # not about a file: a pipe that was closed, which click knows
+                raise
+            name = os.fsdecode(error.filename)
+            click.echo(f"error: {name} cannot be used: {error.strerror}.", err=True)
             ctx.exit(1)
 
 

@@ -17,9 +17,9 @@ board_option: Decorator = click.option(
 clock_option: Decorator = click.option(
     "--clock",
     "clock_mhz",
-    type=click.FloatRange(min=0, min_open=True),
+    type=float,
     metavar="MHZ",
-    help="Clock of the accelerator. [default: the board's]",
+    help="Clock of the accelerator, 1 to 2000. [default: the board's]",
 )
 tile_option: Decorator = click.option(
     "--tile",

@@ -58,7 +58,7 @@ class Simulation:
                 defines={
                     variant: _strings(entry["defines"][variant]) for variant in ("functional", "packed")
                 },
-                data=str(entry["data"]),
+                data=_strings([entry["data"]])[0],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise QvitError(
@@ -105,7 +105,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise QvitError(f"The project lacks {path}. Make it again with qvit-hls gen.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise QvitError(
             f"{path} is not readable JSON ({error}). Make the project again with qvit-hls gen."
         ) from error
@@ -115,6 +115,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def _strings(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    # A NUL ends a command's argument, so it is in none.
+    if not isinstance(value, list) or not all(isinstance(item, str) and "\0" not in item for item in value):
         raise ValueError("not a list of strings")
     return tuple(value)

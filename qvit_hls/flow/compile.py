@@ -87,7 +87,7 @@ def compile_simulation(build: Build, packed: bool = False) -> Program:
     folder = build.folder / "csim" / variant
     program, stamp = folder / "csim", folder / "digest"
     described = f"{compiler.path} {compiler.version}"
-    if program.is_file() and stamp.is_file() and stamp.read_text() == key:
+    if program.is_file() and stamp.is_file() and stamp.read_bytes() == key.encode():
         return Program(program, None, described, flags)
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def _run_compiler(command: Sequence[str]) -> None:
         shown = "\n".join(f"  {line}" for line in lines[first : first + _ERROR_LINES])
         raise QvitError(
             f"The C-simulation did not compile: {command[0]} ended with exit code {result.returncode} "
-            f"and said:\n{shown}"
+            + (f"and said:\n{shown}" if shown else "and said nothing.")
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from qvit_hls.nets.checkpoint import load_model
 DEFAULT_BOARD = "zcu102"
 #: Random images in a project's vectors: two, so that what one frame leaves behind shows in the next.
 VECTOR_IMAGES = 2
+#: Clocks that tools take; a typing error is far outside.
+_CLOCK_RANGE_MHZ = (1, 2000)
 
 #: Called with a stage's name, and how many of how many steps are done in it.
 Progress = Callable[[str, int, int], None]
@@ -49,6 +52,19 @@ class Target:
     config: AcceleratorConfig | None = None
     tile: tuple[int, int, int] | None = None
 
+    def __post_init__(self) -> None:
+        """Check the clock.
+
+        Raises:
+            QvitError: it is outside what tools take, or no number.
+        """
+        low, high = _CLOCK_RANGE_MHZ
+        if not low <= self.clock_mhz <= high:
+            raise QvitError(
+                f"The clock is {self.clock_mhz} MHz; it should be from {low} to {high} MHz, "
+                f"such as the {self.board.clock_mhz:g} MHz of {self.board.name}."
+            )
+
     @classmethod
     def on_board(
         cls,
@@ -59,7 +75,7 @@ class Target:
         """A new accelerator on a board, at the board's clock where none is given.
 
         Raises:
-            QvitError: there is no such board.
+            QvitError: there is no such board, or the clock is out of range.
         """
         found = load_board(board or DEFAULT_BOARD)
         return cls(found, found.clock_mhz if clock_mhz is None else clock_mhz, tile=tile)
@@ -73,7 +89,7 @@ class Target:
         """
         build = read_build(folder)
         board, clock = build.manifest.get("board"), build.manifest.get("clock_mhz")
-        if not isinstance(board, str) or not isinstance(clock, int | float):
+        if not isinstance(board, str) or not isinstance(clock, int | float) or isinstance(clock, bool):
             raise QvitError(
                 f"{folder / 'manifest.json'} does not name board and clock_mhz. "
                 "Make the project again with qvit-hls gen."
@@ -81,7 +97,8 @@ class Target:
         path = folder / "accelerator.json"
         if not path.is_file():
             raise QvitError(f"The project lacks {path}. Make it again with qvit-hls gen.")
-        return cls(load_board(board), float(clock), parse_accelerator(path.read_text(), str(path)))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return cls(load_board(board), clock, parse_accelerator(text, str(path)))
 
     def program(self, graph: Graph) -> Program:
         """Schedule a graph on this accelerator, or on the one that is best for it.
@@ -180,6 +197,8 @@ def compile_model(model: Path, verify_passes: bool, progress: Progress) -> Graph
     config = network.config
     example = torch.zeros(1, config.channels, config.image_size, config.image_size)
     progress("export and lower", 0, 1)
-    graph = integer_graph(network, example, model.stem, verify_passes)
+    # A file name may be bytes that are no text, which no JSON file can hold.
+    name = os.fsencode(model.stem).decode(errors="replace")
+    graph = integer_graph(network, example, name, verify_passes)
     progress("export and lower", 1, 1)
     return graph

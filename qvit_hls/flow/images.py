@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -55,7 +56,10 @@ def random_images(graph: Graph, count: int, seed: int) -> np.ndarray:
         raise QvitError(f"Input {node.name} has no quantization, so its range is not defined.")
     limit = node.quant.scale * node.quant.qmax
     generator = np.random.default_rng(seed)
-    images = np.empty((count, *node.shape), np.float32)
+    try:
+        images = np.empty((count, *node.shape), np.float32)
+    except (MemoryError, ValueError) as error:
+        raise QvitError(f"{count} images are more than memory holds. Ask for fewer with --images.") from error
     for image in images:
         image[...] = generator.uniform(-limit, limit, node.shape)
     return images
@@ -84,7 +88,7 @@ def load_images(path: Path, graph: Graph, count: int | None = None) -> ImageSet:
         problems.append(f"{path}: 'images' has shape {list(images.shape)}; the network needs [n, {wanted}].")
     elif len(images) == 0:
         problems.append(f"{path}: 'images' is empty; at least one image is needed.")
-    elif images.dtype.kind == "f" and not np.isfinite(images).all():
+    elif images.dtype.kind in "fiu" and not np.isfinite(images := _single_precision(images)).all():
         bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
         problems.append(
             f"{path}: 'images' contains NaN or infinity in {len(bad)} of {len(images)} images "
@@ -95,15 +99,28 @@ def load_images(path: Path, graph: Graph, count: int | None = None) -> ImageSet:
             f"{path}: 'labels' is {labels.dtype} of shape {list(labels.shape)}; "
             f"it must be one integer per image, shape {list(images.shape[:1])}."
         )
+    elif labels is not None:
+        classes = graph[graph.outputs[0]].shape[-1]
+        outside = np.flatnonzero((labels < 0) | (labels >= classes))
+        if outside.size:
+            problems.append(
+                f"{path}: 'labels' has {outside.size} values outside 0 to {classes - 1} (the first is "
+                f"{labels[outside[0]]}, of image {outside[0]}); the network has {classes} classes."
+            )
     if not problems and count is not None and count > len(images):
         problems.append(f"{path} holds {len(images)} images, but {count} were asked for with --images.")
     if problems:
         raise QvitError(problems)
     return ImageSet(
-        images[:count].astype(np.float32),
+        images[:count],
         None if labels is None else labels[:count].astype(np.int64),
         str(path),
     )
+
+
+def _single_precision(images: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is reported as that
+        return images.astype(np.float32)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -118,8 +135,15 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
                 "Save with: np.savez(path, images=x)"
             )
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("images", "labels") if name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            found: dict[str, np.ndarray] = {
+                name: arrays[name] for name in ("images", "labels") if name in names
+            }
+        if not all(isinstance(array, np.ndarray) for array in found.values()):
+            raise ValueError("a member is not an array")
+        return found
+    except MemoryError as error:
+        raise QvitError(f"{path} holds more than memory does. Save fewer images in a file.") from error
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error):
             raise QvitError(
                 f"{path} holds pickled objects, which are never loaded. Save plain number arrays."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -28,7 +29,7 @@ def write_plan(plan: BuildPlan, folder: Path, force: bool = False) -> None:
     """
     check_target(folder, force)
     # A link is followed, so that --force replaces what it points to and not the link.
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

@@ -55,7 +55,13 @@ def require_compiler() -> Tool:
     """
     named = os.environ.get("CXX", "").strip()
     if named:
-        program, *arguments = shlex.split(named)
+        try:
+            program, *arguments = shlex.split(named)
+        except ValueError as error:
+            raise QvitError(
+                f"The variable CXX is {named!r}, whose quotation marks are not closed. "
+                "Set CXX to a C++17 compiler, or unset it to use g++ or clang++."
+            ) from error
         path = shutil.which(program)
         if path is None:
             raise QvitError(

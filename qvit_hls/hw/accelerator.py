@@ -85,7 +85,9 @@ class AcceleratorConfig(BaseModel):
         if self.image_pixels not in (1, 2, 4, 8, 16) or self.image_pixels > self.tile_depth:
             problems.append(f"image_pixels is {self.image_pixels}; it is a power of two, at most tile_depth")
         if self.tile_tokens % 2 or self.tile_rows % 2:
-            problems.append(f"tile_tokens {self.tile_tokens} and tile_rows {self.tile_rows} are both even")
+            problems.append(
+                f"tile_tokens {self.tile_tokens} and tile_rows {self.tile_rows} must both be even"
+            )
         beat = ATOMS_PER_WORD * self.weight_ports
         if self.tile_rows * self.tile_depth % beat:
             problems.append(
@@ -146,10 +148,10 @@ def parse_accelerator(text: str, origin: str) -> AcceleratorConfig:
     """
     try:
         return AcceleratorConfig.model_validate(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise QvitError(f"{origin} is not JSON: {error}") from error
     except ValidationError as error:
         raise QvitError(
             f"{origin}: {'.'.join(str(p) for p in item['loc']) or 'accelerator'}: {item['msg']}"
             for item in error.errors()
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise QvitError(f"{origin} is not JSON: {error}") from error

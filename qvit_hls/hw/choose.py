@@ -202,5 +202,8 @@ def _configuration(
             mean_tokens=True,
         )
     except ValidationError as error:
-        problems = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
+        problems = "; ".join(
+            ": ".join((*map(str, item["loc"]), item["msg"].removeprefix("Value error, ")))
+            for item in error.errors()
+        )
         raise QvitError(f"tile {tokens},{rows},{depth} cannot be built: {problems}") from error

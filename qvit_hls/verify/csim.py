@@ -210,10 +210,10 @@ def _own_images(build: Build, graph: Graph, count: int | None) -> ImageSet:
     if count is None or count <= len(stored):
         return ImageSet(stored.images[:count], None, "the project's own vectors")
     seed = build.manifest.get("seed")
-    if not isinstance(seed, int):
+    if not isinstance(seed, int) or seed < 0:
         raise QvitError(
-            f"{build.folder / 'manifest.json'} has no integer 'seed', which more than {len(stored)} images "
-            "are made from. Make the project again with qvit-hls gen."
+            f"{build.folder / 'manifest.json'} has no integer 'seed' of 0 or more, which more than "
+            f"{len(stored)} images are made from. Make the project again with qvit-hls gen."
         )
     return ImageSet(random_images(graph, count, seed), None, f"random images of seed {seed}")
 

@@ -74,7 +74,7 @@ def read_layout(program: Path, graph: Graph) -> TraceLayout:
     try:
         raw = content["trace"]
         layout = TraceLayout(int(raw["words"]), tuple(_tensor(item) for item in raw["entries"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise QvitError(f"{program} does not describe the trace as this version does. {_AGAIN}") from error
     problems = [
         f"{program}: trace entry {number} ({tensor.layer}) {problem}. {_AGAIN}"

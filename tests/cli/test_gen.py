@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,35 @@ def test_estimate_counts_every_layer(qvit_hls: Run, model: Path) -> None:
     table = qvit_hls("estimate", model, "--clock", 100, "--tile", 8, 8, 4)
     assert f"per frame: {estimate['cycles']:,} cycles" in table.stdout
     assert "blocks.0.attn.scores" in table.stdout
+
+
+@pytest.mark.parametrize("clock", ["nan", "inf", "0", "-5", "200000000"])
+def test_a_clock_that_no_tool_takes_is_refused(
+    qvit_hls: Run, model: Path, tmp_path: Path, clock: str
+) -> None:
+    result = qvit_hls("gen", model, "-o", tmp_path / "b", "--clock", clock)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"error: The clock is {float(clock)} MHz; it should be from 1 to 2000 MHz, "
+        "such as the 200 MHz of zcu102.\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_file_name_that_is_no_text_is_taken(qvit_hls: Run, model: Path, tmp_path: Path) -> None:
+    strange = tmp_path / os.fsdecode(b"bad\xff.pt")
+    strange.write_bytes(model.read_bytes())
+    result = qvit_hls("gen", strange, "-o", tmp_path / "b", "--quiet", "--tile", 8, 8, 4)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "b" / "manifest.json").read_text())["model"] == "bad\ufffd"
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 200_000])
+def test_an_accelerator_file_that_is_no_json_is_refused(
+    qvit_hls: Run, model: Path, tmp_path: Path, content: bytes
+) -> None:
+    qvit_hls("gen", model, "-o", tmp_path / "b", "--quiet", "--tile", 8, 8, 4)
+    (tmp_path / "b" / "accelerator.json").write_bytes(content)
+    result = qvit_hls("gen", model, "-o", tmp_path / "out", "--for", tmp_path / "b", "--quiet")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {tmp_path / 'b' / 'accelerator.json'} is not JSON: ")

@@ -65,3 +65,9 @@ def test_an_existing_output_is_refused_before_anything_is_read(qvit_hls: Run, tm
         f"error: The output folder {tmp_path / 'build'} exists. Choose another with -o, or give "
         "--force to replace it with everything in it.\n"
     )
+
+
+def test_a_name_that_the_file_system_refuses_is_an_error_line(qvit_hls: Run) -> None:
+    name = "a" * 300
+    result = qvit_hls("csim", name)
+    assert (result.exit_code, result.stderr) == (1, f"error: {name} cannot be used: File name too long.\n")

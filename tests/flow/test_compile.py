@@ -95,7 +95,12 @@ def test_sources_outside_the_project_are_refused(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("manifest", ["{}", '{"csim": 3}', '{"csim": {"sources": "a"}}'])
+_NUL = json.dumps(
+    {"csim": {"sources": [], "include": ["a\0"], "defines": {"functional": [], "packed": []}, "data": "d"}}
+)
+
+
+@pytest.mark.parametrize("manifest", ["{}", '{"csim": 3}', '{"csim": {"sources": "a"}}', _NUL])
 def test_a_manifest_without_sources_is_refused(folder: Path, manifest: str) -> None:
     (folder / "manifest.json").write_text(manifest)
     assert problems(folder) == (
@@ -113,3 +118,15 @@ def test_a_folder_that_is_no_project_is_named(tmp_path: Path) -> None:
         f"The folder {tmp_path} is not a generated project: it holds no manifest.json. "
         "Name the folder that qvit-hls gen wrote.",
     )
+
+
+def test_a_damaged_stamp_means_compiling_again(folder: Path) -> None:
+    compile_simulation(read_build(folder))
+    (folder / "csim" / "functional" / "digest").write_bytes(b"\xff" * 64)
+    assert compile_simulation(read_build(folder)).seconds is not None
+
+
+def test_a_manifest_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("[" * 200_000)
+    with pytest.raises(QvitError, match="is not readable JSON"):
+        read_build(tmp_path)

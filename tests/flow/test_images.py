@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def save(tmp_path: Path, **arrays: np.ndarray) -> Path:
 
 
 def test_images_and_labels_are_read_and_cut_to_the_count(tmp_path: Path) -> None:
-    data = load_images(save(tmp_path, images=GOOD.astype(np.float64), labels=np.arange(4)), GRAPH, 3)
+    data = load_images(save(tmp_path, images=GOOD.astype(np.float64), labels=np.arange(4) % 3), GRAPH, 3)
     assert (len(data), data.images.dtype, data.images.shape) == (3, np.float32, (3, 1, 2, 3))
     assert data.labels is not None
     assert data.labels.tolist() == [0, 1, 2]
@@ -106,3 +107,47 @@ def test_text_is_not_an_image(tmp_path: Path) -> None:
 def test_more_images_than_there_are_cannot_be_asked_for(tmp_path: Path) -> None:
     path = save(tmp_path, images=GOOD)
     assert problems(path, 5) == (f"{path} holds 4 images, but 5 were asked for with --images.",)
+
+
+def test_labels_that_are_no_class_are_located(tmp_path: Path) -> None:
+    path = save(tmp_path, images=GOOD, labels=np.array([2, 3, -1, 0]))
+    assert problems(path) == (
+        f"{path}: 'labels' has 2 values outside 0 to 2 (the first is 3, of image 1); "
+        "the network has 3 classes.",
+    )
+
+
+def test_values_beyond_single_precision_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, images=GOOD.astype(np.float64) + 1e300)
+    assert problems(path) == (
+        f"{path}: 'images' contains NaN or infinity in 4 of 4 images (the first is image 0); "
+        "every value must be finite.",
+    )
+
+
+def _array_file(shape: bytes) -> bytes:
+    header = (b"{'descr': '<f4', 'fortran_order': False, 'shape': " + shape).ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", _array_file(b"(1.5, 1"), _array_file(b"(-3,), }")])
+def test_a_member_that_is_no_array_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "data.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", content)
+    assert problems(path) == (f"{path} is not a readable .npz file. Save with: np.savez(path, images=x)",)
+
+
+def test_an_array_larger_than_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", _array_file(b"(1000000000000000, 1, 2, 3), }"))
+    assert problems(path) == (f"{path} holds more than memory does. Save fewer images in a file.",)
+
+
+def test_more_random_images_than_memory_holds_are_refused() -> None:
+    with pytest.raises(QvitError) as error:
+        random_images(GRAPH, 10**20, seed=1)
+    assert error.value.problems == (
+        "100000000000000000000 images are more than memory holds. Ask for fewer with --images.",
+    )

@@ -92,3 +92,11 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         QvitError, match=r"^The file .*a\.json cannot be written: (Not a directory|File exists)\.$"
     ):
         write_file(tmp_path / "file" / "a.json", b"")
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    link = tmp_path / "loop"
+    link.symlink_to(link)
+    (problem,) = problems(FILES, link)
+    assert problem.startswith(f"The output folder {link} cannot be ")
+    assert [p.name for p in tmp_path.iterdir()] == ["loop"]

@@ -38,6 +38,20 @@ def test_a_wrong_cxx_is_named(bare_machine: Install, monkeypatch: pytest.MonkeyP
     )
 
 
+def test_an_unclosed_quotation_mark_in_cxx_is_named(
+    bare_machine: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare_machine("g++", DEBIAN_GCC)
+    monkeypatch.setenv("CXX", '"g++ -m64')
+    with pytest.raises(QvitError) as error:
+        toolchain.require_compiler()
+    assert error.value.problems == (
+        "The variable CXX is '\"g++ -m64', whose quotation marks are not closed. "
+        "Set CXX to a C++17 compiler, or unset it to use g++ or clang++.",
+    )
+    assert toolchain.find_compiler() is None
+
+
 def test_gpp_comes_before_clang_and_cxx_before_both(
     bare_machine: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:

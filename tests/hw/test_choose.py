@@ -95,7 +95,7 @@ def test_a_model_that_does_not_fit_is_refused() -> None:
             "as whole words",
         ),
         ((8, 10, 8), "tile_rows * tile_depth is 80; it is a multiple of the 32 atoms that arrive per cycle"),
-        ((1, 16, 2), "Input should be greater than or equal to 2"),
+        ((1, 16, 2), "tile_tokens: Input should be greater than or equal to 2"),
     ],
 )
 def test_a_tile_that_cannot_be_built_is_refused(tile: tuple[int, int, int], problem: str) -> None:

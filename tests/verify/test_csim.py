@@ -151,3 +151,22 @@ def test_a_trace_without_the_output_is_refused(project: Path) -> None:
         f"{path}: the trace does not hold all of the network's output head. "
         "Make the project again with qvit-hls gen.",
     )
+
+
+def test_a_trace_of_infinite_length_is_refused(project: Path) -> None:
+    path = project / "program.json"
+    program = json.loads(path.read_text())
+    program["trace"]["words"] = float("inf")
+    path.write_text(json.dumps(program))
+    with pytest.raises(QvitError) as error:
+        run_csim(project)
+    assert error.value.problems == (
+        f"{path} does not describe the trace as this version does. Make the project again with qvit-hls gen.",
+    )
+
+
+def test_a_negative_seed_is_refused(project: Path) -> None:
+    path = project / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "seed": -1}))
+    with pytest.raises(QvitError, match="has no integer 'seed'"):
+        run_csim(project, count=100)
