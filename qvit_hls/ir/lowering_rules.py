@@ -96,9 +96,9 @@ def _softmax(context: Lowering, node: Node) -> None:
     scores = context.input_quant(node.inputs[0])
     if not node.op.step:
         raise Unlowerable("its exponents are not quantized; use the quantized softmax")
-    if not math.isclose(node.op.step, scores.scale, rel_tol=1e-6):
+    if node.op.step != scores.scale:
         raise Unlowerable(
-            f"its step is {node.op.step:.6g}, but its input has steps of {scores.scale:.6g}; "
+            f"its step is {node.op.step:.9g}, but its input has steps of {scores.scale:.9g}; "
             "they must be the same"
         )
     if node.quant is not None:
