@@ -1,0 +1,82 @@
+// What every module of the engine shares: descriptors, latencies, and the widths of the arithmetic contract.
+package qvit_pkg;
+
+    // hw/descriptor.py lists the same numbers and says what each means; a test holds the two together.
+    typedef enum logic [31:0] {
+        LOAD_IMAGE, LOAD_RESIDUAL, GEMM, LAYER_NORM, SOFTMAX, MEAN_TOKENS, STORE_RESULT
+    } unit_t;
+    typedef enum logic [31:0] {MEMORY_ACTIVATION, MEMORY_DIGIT, MEMORY_WIDE, MEMORY_NONE} memory_t;
+    typedef enum logic [31:0] {DIGITS_STREAM, DIGITS_MEMORY} digit_source_t;
+    typedef enum logic [31:0] {
+        TO_ACTIVATION, TO_ACTIVATION_TRANSPOSED, TO_DIGIT, TO_WIDE, TO_WIDE_ADD, TO_SCORES
+    } destination_t;
+    typedef enum logic [31:0] {SCALING_PER_ROW, SCALING_CONSTANT, SCALING_RECIPROCAL} scaling_t;
+
+    localparam int DESCRIPTOR_WORDS = 32;
+
+    // One record of the program; the last field is its first word.
+    typedef struct packed {
+        logic [31:0]   after;
+        logic [31:0]   width;
+        logic [31:0]   height;
+        logic [31:0]   patch;
+        logic [31:0]   epsilon_high;
+        logic [31:0]   epsilon_low;
+        logic [31:0]   table_entries;
+        logic [31:0]   qmax;
+        logic [31:0]   shift;
+        logic [31:0]   multiplier;
+        scaling_t      scaling;
+        logic [31:0]   first_token;
+        logic [31:0]   y_stride;
+        logic [31:0]   y_base;
+        destination_t  destination;
+        logic [31:0]   digit_stride;
+        logic [31:0]   digit_base;
+        digit_source_t digit_source;
+        logic [31:0]   rows8;
+        logic [31:0]   rows;
+        logic [31:0]   x_stride;
+        logic [31:0]   x_base;
+        logic [31:0]   k_steps;
+        logic [31:0]   k;
+        logic [31:0]   tokens;
+        logic [31:0]   trace_channels;
+        logic [31:0]   trace_tokens;
+        logic [31:0]   trace_stride;
+        logic [31:0]   trace_base;
+        memory_t       trace_memory;
+        logic [31:0]   steps;
+        unit_t         unit;
+    } descriptor_t;
+
+    // `after` holds a count of layers, and in its top bit whether the last of them may still be finishing:
+    // then a token tile waits only for the same token tile of that layer.
+    localparam int AFTER_BY_TOKEN_TILE = 31;
+
+    localparam int MULTIPLIER_BITS = 17;  // 16 for a row's multiplier, one more for a reciprocal's
+    localparam int SHIFT_BITS = 6;
+    localparam int BIAS_BITS = 30;
+    localparam int CHANNEL_BITS = 12;
+
+    // multiplier / 2**shift
+    typedef struct packed {
+        logic [MULTIPLIER_BITS-1:0] multiplier;
+        logic [SHIFT_BITS-1:0]      shift;
+    } scaling_value_t;
+
+    // What a row needs after its sum, as in the weight stream from the lowest bit: bias, multiplier, shift,
+    // channel.
+    typedef struct packed {
+        logic [CHANNEL_BITS-1:0]     channel;
+        logic [SHIFT_BITS-1:0]       shift;
+        logic [MULTIPLIER_BITS-2:0]  multiplier;
+        logic signed [BIAS_BITS-1:0] bias;
+    } row_parameters_t;
+
+    // Cycles from a memory's address to its data: the RAM and its output register.
+    localparam int READ_LATENCY = 2;
+    // Cycles from the operands of requantize.sv to its result.
+    localparam int REQUANTIZE_LATENCY = 4;
+
+endpackage
