@@ -113,8 +113,8 @@ def _shape(descriptor: Descriptor) -> Descriptor:
     nothing = ("x", "y", "digit", "trace")
     addresses = {f"{name}_{word}": 0 for name in nothing for word in ("base", "stride")}
     return replace(
-        descriptor, **addresses, steps=0, trace_tokens=0, trace_channels=0, multiplier=0, shift=0, qmax=0,
-        epsilon_low=0, epsilon_high=0,
+        descriptor, **addresses, steps=0, after=0, trace_tokens=0, trace_channels=0, multiplier=0, shift=0,
+        qmax=0, epsilon_low=0, epsilon_high=0,
     )  # fmt: skip
 
 

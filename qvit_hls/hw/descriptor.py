@@ -1,6 +1,7 @@
 """Layer descriptors: the 32-word records that drive the engine at run time.
 
-``hls_kernels/hls/descriptor.hpp`` lists the same words in the same order; a test holds them together.
+``hls_kernels/hls/descriptor.hpp`` and ``hls_kernels/rtl/qvit_pkg.sv`` list the same words in the same order;
+a test holds the three together.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from enum import IntEnum
 import numpy as np
 
 DESCRIPTOR_WORDS = 32
+#: Bit of the word ``after``: its last layer may still be finishing, token tile by token tile.
+AFTER_BY_TOKEN_TILE = 31
 
 
 class Unit(IntEnum):
@@ -83,6 +86,9 @@ class Descriptor:
         table_entries: entries of the table that the stream carries for this layer (0: none).
         epsilon_low, epsilon_high: 64-bit epsilon of LAYER_NORM.
         patch, height, width: LOAD_IMAGE; the image's channels are in k.
+        after: how many first layers must be complete before this one may read; the top bit makes an
+            exception of the last of them (``scheduling/dependencies.py``). An engine that runs one layer
+            after the other needs not look at it.
     """
 
     unit: int
@@ -116,7 +122,7 @@ class Descriptor:
     patch: int = 0
     height: int = 0
     width: int = 0
-    reserved: int = 0
+    after: int = 0
 
     def words(self) -> np.ndarray:
         """The record, uint32 ``[32]``.

@@ -10,6 +10,7 @@ from qvit_hls.hw.descriptor import Memory
 from qvit_hls.hw.memory_plan import place
 from qvit_hls.hw.program import Program
 from qvit_hls.hw.scheduling import attention, linear, vector
+from qvit_hls.hw.scheduling.dependencies import dependencies
 from qvit_hls.hw.scheduling.plan import Plan
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Graph, Node, Op
@@ -44,8 +45,8 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Program:
         raise QvitError(plan.problems)
     depths = place(plan.tensors, config)
     layers, trace_offset = [], 0
-    for planned in plan.layers:
-        layer = planned.finish(config, trace_offset)
+    for planned, after in zip(plan.layers, dependencies(plan.layers, config), strict=True):
+        layer = planned.finish(config, trace_offset, after)
         trace_offset += layer.descriptor.trace_tokens * layer.descriptor.trace_channels
         layers.append(layer)
     image = next(node for node in graph if isinstance(node.op, ops.QuantizedInput))

@@ -1,4 +1,4 @@
-"""The descriptor is one thing in two languages."""
+"""The descriptor is one thing in three languages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from qvit_hls.hw.descriptor import (
+    AFTER_BY_TOKEN_TILE,
     DESCRIPTOR_WORDS,
     Descriptor,
     Destination,
@@ -19,14 +20,30 @@ from qvit_hls.hw.descriptor import (
     Scaling,
     Unit,
 )
+from qvit_hls.verify.faults.weight_stream import PARAMETER_FIELDS
 
-HEADER = (resources.files("qvit_hls") / "hls_kernels" / "hls" / "descriptor.hpp").read_text()
+KERNELS = resources.files("qvit_hls") / "hls_kernels"
+HEADER = (KERNELS / "hls" / "descriptor.hpp").read_text()
+PACKAGE = (KERNELS / "rtl" / "qvit_pkg.sv").read_text()
 
 
 def enumerators(name: str) -> list[str]:
     found = re.search(rf"enum {name} {{([^}}]*)}};", HEADER)
     assert found is not None
     return [value.strip() for value in found[1].split(",")]
+
+
+def packaged_enumerators(name: str) -> list[str]:
+    found = re.search(rf"typedef enum logic \[31:0\] {{([^}}]*)}} {name};", PACKAGE)
+    assert found is not None
+    return [value.strip() for value in found[1].split(",")]
+
+
+def packaged_members(name: str) -> list[tuple[str, str]]:
+    """Type and name of a packed struct's members, in the order of the text: the highest bits first."""
+    found = re.search(rf"typedef struct packed {{([^}}]*)}} {name};", PACKAGE)
+    assert found is not None
+    return [(kind.strip(), member) for kind, member in re.findall(r"^\s*(.*\S)\s+(\w+);", found[1], re.M)]
 
 
 def test_words_are_the_members_of_the_struct_in_order() -> None:
@@ -44,18 +61,46 @@ def test_every_word_is_read_into_the_struct_in_order() -> None:
     assert [int(index) for index in re.findall(r"word\[(\d+)\]", found[1])] == list(range(DESCRIPTOR_WORDS))
 
 
-@pytest.mark.parametrize(
-    ("name", "prefix", "values"),
-    [
-        ("Unit", "", Unit),
-        ("Memory", "MEMORY_", Memory),
-        ("DigitSource", "DIGITS_", DigitSource),
-        ("Destination", "TO_", Destination),
-        ("ScalingSource", "SCALING_", Scaling),
-    ],
+#: Names in C++ and in SystemVerilog, prefix of the values, and the values.
+ENUMERATIONS: tuple[tuple[str, str, str, type[IntEnum]], ...] = (
+    ("Unit", "unit_t", "", Unit),
+    ("Memory", "memory_t", "MEMORY_", Memory),
+    ("DigitSource", "digit_source_t", "DIGITS_", DigitSource),
+    ("Destination", "destination_t", "TO_", Destination),
+    ("ScalingSource", "scaling_t", "SCALING_", Scaling),
 )
-def test_enumerations_are_equal(name: str, prefix: str, values: type[IntEnum]) -> None:
-    assert enumerators(name) == [prefix + value.name for value in values]
+
+
+def test_the_packed_struct_has_the_words_in_order_the_first_one_lowest() -> None:
+    members = packaged_members("descriptor_t")[::-1]
+    assert [name for _, name in members] == [field.name for field in fields(Descriptor)]
+    types = {packaged for _, packaged, _, _ in ENUMERATIONS}
+    assert {kind for kind, _ in members} == {"logic [31:0]", *types}
+    assert f"localparam int DESCRIPTOR_WORDS = {DESCRIPTOR_WORDS};" in PACKAGE
+    assert f"localparam int AFTER_BY_TOKEN_TILE = {AFTER_BY_TOKEN_TILE};" in PACKAGE
+
+
+def test_row_parameters_are_packed_as_in_the_weight_stream() -> None:
+    members = packaged_members("row_parameters_t")[::-1]
+    low = 0
+    for (_, name), (field, (start, width)) in zip(members, PARAMETER_FIELDS.items(), strict=True):
+        assert (name, low) == (field, start)
+        low += width
+    constants = {name: int(value) for name, value in re.findall(r"localparam int (\w+) = (\d+);", PACKAGE)}
+    widths = {name: width for name, (_, width) in PARAMETER_FIELDS.items()}
+    assert (constants["BIAS_BITS"], constants["SHIFT_BITS"]) == (widths["bias"], widths["shift"])
+    assert (constants["MULTIPLIER_BITS"] - 1, constants["CHANNEL_BITS"]) == (
+        widths["multiplier"],
+        widths["channel"],
+    )
+    arithmetic = (KERNELS / "hls" / "requantize.hpp").read_text()
+    for name in ("MULTIPLIER_BITS", "SHIFT_BITS"):
+        assert f"constexpr int {name} = {constants[name]};" in arithmetic
+
+
+@pytest.mark.parametrize(("name", "packaged", "prefix", "values"), ENUMERATIONS)
+def test_enumerations_are_equal(name: str, packaged: str, prefix: str, values: type[IntEnum]) -> None:
+    assert enumerators(name) == packaged_enumerators(packaged) == [prefix + value.name for value in values]
     assert [value.value for value in values] == list(range(len(values)))
 
 

@@ -46,7 +46,7 @@ struct Descriptor {
     uint32_t patch;
     uint32_t height;
     uint32_t width;
-    uint32_t reserved;
+    uint32_t after;
 };
 
 // The layer'th record of the program.

@@ -67,9 +67,9 @@ class PlannedLayer:
     macs: int = 0
     atom_macs: int = 0
 
-    def finish(self, config: AcceleratorConfig, trace_offset: int) -> Layer:
-        """The layer with its addresses and cycles, and where its result appears in the trace."""
-        words: dict[str, int] = {}
+    def finish(self, config: AcceleratorConfig, trace_offset: int, after: int) -> Layer:
+        """The layer with its addresses, cycles and dependencies, and where its result is in the trace."""
+        words: dict[str, int] = {"after": after}
         for prefix, region in (("x", self.x), ("digit", self.digits), ("y", self.y)):
             if region is not None:
                 words[f"{prefix}_base"] = region.tensor.base + region.column
