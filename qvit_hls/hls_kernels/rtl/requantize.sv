@@ -16,23 +16,23 @@ module requantize #(
     logic signed [WIDTH-1:0]   value_q;
     logic signed [17:0]        multiplier_q;
     logic signed [PRODUCT-1:0] product_q;
-    logic [5:0]                shift_q;
-    logic [5:0]                shift_qq;
+    logic [5:0]                distance_q;
+    logic [5:0]                distance_qq;
     logic [15:0]               qmax_q;
     logic [15:0]               qmax_qq;
 
     always_ff @(posedge clk) begin
         value_q <= value;
         multiplier_q <= {1'b0, multiplier};
-        shift_q <= shift;
+        distance_q <= shift - 6'd1;
         qmax_q <= qmax;
 
         product_q <= PRODUCT'(value_q * multiplier_q);
-        shift_qq <= shift_q;
+        distance_qq <= distance_q;
         qmax_qq <= qmax_q;
     end
 
     round_shift #(.WIDTH(PRODUCT)) finish (
-        .clk, .value(product_q), .shift(shift_qq), .qmax(qmax_qq), .result
+        .clk, .value(product_q), .distance(distance_qq), .qmax(qmax_qq), .result
     );
 endmodule

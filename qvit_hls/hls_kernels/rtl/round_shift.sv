@@ -1,7 +1,7 @@
-// result = clamp((value + 2**(shift-1)) >>> shift, +-qmax): an arithmetic shift that rounds half up.
-// 1 <= shift <= 50, 0 < qmax < 2**15. One value per cycle, latency 2; operands are sampled together.
+// result = clamp((value + 2**distance) >>> (distance+1), +-qmax): an arithmetic shift that rounds half up.
+// 0 <= distance <= 49, 0 < qmax < 2**15. One value per cycle, latency 2; operands are sampled together.
 //
-// With w = value >>> (shift-1), the unclamped result is (w + 1) >>> 1. It leaves +-qmax exactly where
+// With w = value >>> distance, the unclamped result is (w + 1) >>> 1. It leaves +-qmax exactly where
 // w ^ sign (w, or -w-1 where w is negative) exceeds 2*qmax, so one comparison serves both bounds, and only
 // the 16 low bits of w have to be shifted into place: any higher bit that differs from the sign saturates.
 module round_shift #(
@@ -9,65 +9,55 @@ module round_shift #(
 ) (
     input  logic                    clk,
     input  logic signed [WIDTH-1:0] value,
-    input  logic [5:0]              shift,
+    input  logic [5:0]              distance,
     input  logic [15:0]             qmax,
     output logic signed [15:0]      result
 );
-    // The window moves in three steps of 0..3, each a four-way choice per bit: by 16, by 4, by 1.
-    localparam int RESULT = 16;
-    localparam int BEFORE_1 = RESULT + 3;
+    // The window moves in three steps, by 16, 4 and 1 times 0..3: one LUT per bit each. Choices are written as
+    // sums of products, because mux trees share their first level between bits and then cost two LUTs per bit.
+    localparam int WINDOW = 16;
+    localparam int BEFORE_1 = WINDOW + 3;
     localparam int BEFORE_4 = BEFORE_1 + 12;
     localparam int EXTENDED = BEFORE_4 + 48 > WIDTH ? BEFORE_4 + 48 : WIDTH;
 
     logic signed [EXTENDED-1:0] extended;
     logic [BEFORE_4-1:0]        by_16;
     logic [BEFORE_1-1:0]        by_4;
-    logic [RESULT-1:0]          by_1;
+    logic [WINDOW-1:0]          by_1;
+    logic [3:0]                 steps_16;
+    logic [3:0]                 steps_4;
+    logic [3:0]                 steps_1;
     logic                       sign;
-    logic                       lost_16;
-    logic                       lost_4;
-    logic                       lost_1;
-    logic [5:0]                 distance;
+    logic                       lost;
 
     assign extended = EXTENDED'(value);
     assign sign = value[WIDTH-1];
-    assign distance = shift - 6'd1;
+    assign steps_16 = 4'd1 << distance[5:4];
+    assign steps_4 = 4'd1 << distance[3:2];
+    assign steps_1 = 4'd1 << distance[1:0];
 
     always_comb begin
-        case (distance[5:4])
-            2'd0: by_16 = extended[0+:BEFORE_4];
-            2'd1: by_16 = extended[16+:BEFORE_4];
-            2'd2: by_16 = extended[32+:BEFORE_4];
-            default: by_16 = extended[48+:BEFORE_4];
-        endcase
-        // Bits of the value above the window of 31.
-        lost_16 = 1'b0;
-        for (int i = BEFORE_4; i < WIDTH - 1; i++) begin
-            if (value[i] != sign && (i >= BEFORE_4 + 32 ? distance[5:4] <= 2'd2 :
-                                     i >= BEFORE_4 + 16 ? distance[5:4] <= 2'd1 : distance[5:4] == 2'd0))
-                lost_16 = 1'b1;
-        end
-        case (distance[3:2])
-            2'd0: by_4 = by_16[0+:BEFORE_1];
-            2'd1: by_4 = by_16[4+:BEFORE_1];
-            2'd2: by_4 = by_16[8+:BEFORE_1];
-            default: by_4 = by_16[12+:BEFORE_1];
-        endcase
-        lost_4 = (distance[3:2] == 2'd0 && by_16[BEFORE_1+:4] != {4{sign}}) ||
-                 (distance[3:2] <= 2'd1 && by_16[BEFORE_1+4+:4] != {4{sign}}) ||
-                 (distance[3:2] <= 2'd2 && by_16[BEFORE_1+8+:4] != {4{sign}});
-        case (distance[1:0])
-            2'd0: by_1 = by_4[0+:RESULT];
-            2'd1: by_1 = by_4[1+:RESULT];
-            2'd2: by_1 = by_4[2+:RESULT];
-            default: by_1 = by_4[3+:RESULT];
-        endcase
-        lost_1 = (distance[1:0] == 2'd0 && by_4[RESULT] != sign) ||
-                 (distance[1:0] <= 2'd1 && by_4[RESULT+1] != sign) ||
-                 (distance[1:0] <= 2'd2 && by_4[RESULT+2] != sign);
+        for (int i = 0; i < BEFORE_4; i++)
+            by_16[i] = |({extended[i+48], extended[i+32], extended[i+16], extended[i]} & steps_16);
+        for (int i = 0; i < BEFORE_1; i++)
+            by_4[i] = |({by_16[i+12], by_16[i+8], by_16[i+4], by_16[i]} & steps_4);
+        for (int i = 0; i < WINDOW; i++)
+            by_1[i] = |({by_4[i+3], by_4[i+2], by_4[i+1], by_4[i]} & steps_1);
+
+        // A bit above the window is lost unless the step moves it in.
+        lost = 1'b0;
+        for (int i = BEFORE_4; i < WIDTH - 1; i++)
+            for (int step = 0; step < 4; step++)
+                if (i >= BEFORE_4 + 16 * step && steps_16[step] && value[i] != sign) lost = 1'b1;
+        for (int i = BEFORE_1; i < BEFORE_4; i++)
+            for (int step = 0; step < 4; step++)
+                if (i >= BEFORE_1 + 4 * step && steps_4[step] && by_16[i] != sign) lost = 1'b1;
+        for (int i = WINDOW; i < BEFORE_1; i++)
+            for (int step = 0; step < 4; step++)
+                if (i >= WINDOW + step && steps_1[step] && by_4[i] != sign) lost = 1'b1;
     end
 
-    logic [RESULT-1:0] window_q;
+    logic [WINDOW-1:0] window_q;
     logic              sign_q;
     logic              lost_q;
     logic [15:0]       qmax_q;
@@ -75,7 +65,7 @@ module round_shift #(
     always_ff @(posedge clk) begin
         window_q <= by_1;
         sign_q <= sign;
-        lost_q <= lost_16 || lost_4 || lost_1;
+        lost_q <= lost;
         qmax_q <= qmax;
     end
 
@@ -84,8 +74,8 @@ module round_shift #(
     logic [15:0] base;
     logic        carry;
 
-    assign saturated = lost_q || (window_q ^ {RESULT{sign_q}}) > {qmax_q[14:0], 1'b0};
-    assign base = saturated ? qmax_q ^ {16{sign_q}} : {sign_q, window_q[RESULT-1:1]};
+    assign saturated = lost_q || (window_q ^ {WINDOW{sign_q}}) > {qmax_q[14:0], 1'b0};
+    assign base = saturated ? qmax_q ^ {16{sign_q}} : {sign_q, window_q[WINDOW-1:1]};
     assign carry = saturated ? sign_q : window_q[0];
 
     always_ff @(posedge clk) result <= base + {15'd0, carry};
