@@ -74,6 +74,41 @@ package qvit_pkg;
         logic signed [BIAS_BITS-1:0] bias;
     } row_parameters_t;
 
+    localparam int ADDRESS_BITS = 20;  // of channels of a lane
+    localparam int COUNT_BITS = 16;    // layers, tokens, rows, steps
+    localparam int RING = 4;           // descriptors that are known at once
+
+    // A row tile whose digits are loaded: the rows of a layer from first_row on, the first rows8 of two digits.
+    typedef struct packed {
+        logic                    last;          // of its layer
+        logic [1:0]              index;         // modulo 4: its row parameters; modulo 2: its half of the buffer
+        logic [COUNT_BITS-1:0]   first_row;
+        logic [COUNT_BITS-1:0]   rows;
+        logic [COUNT_BITS-1:0]   rows8;
+        logic [COUNT_BITS-1:0]   drain_cycles;
+        // Where first_row goes in a transposed result; see gemm_transposer.sv.
+        logic [COUNT_BITS-1:0]   position;
+        logic [COUNT_BITS-1:0]   block;
+        logic [ADDRESS_BITS-1:0] block_address;
+    } row_tile_t;
+
+    // One slot of a GEMM: a row tile times a token tile, with all that its drain needs.
+    typedef struct packed {
+        row_tile_t               tile;
+        logic                    last;           // of its layer
+        destination_t            destination;
+        scaling_t                scaling;
+        scaling_value_t          constant;
+        logic                    has_table;
+        logic [15:0]             qmax;
+        logic [COUNT_BITS-1:0]   token_tile;
+        logic [COUNT_BITS-1:0]   first_lane;     // lanes first_lane..end_lane-1 hold tokens to be written
+        logic [COUNT_BITS-1:0]   end_lane;
+        logic [ADDRESS_BITS-1:0] token;          // of lane 0
+        logic [ADDRESS_BITS-1:0] y_address;      // of channel 0 of the token tile
+        logic [ADDRESS_BITS-1:0] y_stride;
+    } slot_t;
+
     // Cycles from a memory's address to its data: the RAM and its output register.
     localparam int READ_LATENCY = 2;
     // Cycles from the operands of requantize.sv to its result.

@@ -1,0 +1,46 @@
+// Reads descriptors from the program stream, a word per cycle, and keeps the last RING of them for the loader
+// (which runs ahead) and the controller.
+module program_reader
+    import qvit_pkg::*;
+(
+    input  logic                  clk,
+    input  logic                  rst,
+    input  logic                  running,
+    input  logic [31:0]           layers,
+    input  logic [COUNT_BITS-1:0] finished,   // layers whose descriptors nothing needs any more
+    input  logic [31:0]           program_data,
+    input  logic                  program_valid,
+    output logic                  program_ready,
+    output logic [COUNT_BITS-1:0] known,      // layers whose descriptors have been read
+    input  logic [COUNT_BITS-1:0] load_layer,
+    output descriptor_t           load_descriptor,
+    input  logic [COUNT_BITS-1:0] run_layer,
+    output descriptor_t           run_descriptor
+);
+    localparam int RING_BITS = $clog2(RING);
+    localparam int DESCRIPTOR_BITS = 32 * DESCRIPTOR_WORDS;
+
+    logic [DESCRIPTOR_BITS-1:0]          ring [0:RING-1];
+    logic [DESCRIPTOR_BITS-1:0]          arriving;
+    logic [$clog2(DESCRIPTOR_WORDS)-1:0] word;
+    logic                                take;
+
+    assign program_ready = running && 32'(known) < layers && known - finished < COUNT_BITS'(RING);
+    assign take = program_ready && program_valid;
+    assign load_descriptor = descriptor_t'(ring[load_layer[RING_BITS-1:0]]);
+    assign run_descriptor = descriptor_t'(ring[run_layer[RING_BITS-1:0]]);
+
+    always_ff @(posedge clk) begin
+        if (take) begin
+            arriving <= {program_data, arriving[DESCRIPTOR_BITS-1:32]};
+            if (word == '1) ring[known[RING_BITS-1:0]] <= {program_data, arriving[DESCRIPTOR_BITS-1:32]};
+        end
+        if (rst || !running) begin
+            word <= '0;
+            known <= '0;
+        end else if (take) begin
+            word <= word + 1'b1;
+            known <= known + COUNT_BITS'(word == '1);
+        end
+    end
+endmodule
