@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
 
 from rich.table import Table
 from rich.text import Text
 
 from qvit_hls.report.layer_rows import group_layers
-from qvit_hls.verify.compare import LayerResult
+from qvit_hls.verify.compare import LayerResult, Mismatch
 from qvit_hls.verify.csim import CsimReport
 
 
@@ -63,7 +65,19 @@ def csim_verdict(report: CsimReport) -> Text:
     return lines
 
 
-def first_mismatch(report: CsimReport) -> str:
+class Compared(Protocol):
+    """A report that may have a first mismatch and a saved vector."""
+
+    @property
+    def first(self) -> Mismatch | None:
+        """The first mismatch of the first layer that has one."""
+
+    @property
+    def vector(self) -> Path | None:
+        """The file with the failing tensors."""
+
+
+def first_mismatch(report: Compared) -> str:
     """Where the first difference is, what was expected, and where the failing vector lies."""
     first = report.first
     if first is None:

@@ -1,0 +1,1 @@
+"""Simulating a project's RTL: benches, stimulus, and what comes back."""
