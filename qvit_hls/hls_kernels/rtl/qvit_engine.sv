@@ -74,12 +74,13 @@ module qvit_engine
     typedef logic [COUNT_BITS-1:0] count_t;
     typedef logic [ADDRESS_BITS-1:0] address_t;
 
-    logic clk, rst;
+    logic clk, rst, restart, running;
     assign clk = ap_clk;
     assign rst = ap_rst;
+    assign restart = rst || !running;  // between frames
 
     // ---------------------------------------------------------------- program and control
-    logic        running, trace_on, layer_loaded, load_valid, load_undisturbed;
+    logic        trace_on, layer_loaded, load_valid, load_undisturbed;
     logic [31:0] layer_count;
     count_t      known, load_layer, run_layer, completed, finished, begun, drained_tiles;
     descriptor_t load_descriptor, d;
@@ -130,7 +131,7 @@ module qvit_engine
     gemm_loader #(
         .T_N(T_N), .T_M(T_M), .T_K(T_K), .PORTS(PORTS), .WEIGHT_DEPTH(WEIGHT_DEPTH), .DRAIN_ROWS(R)
     ) loader (
-        .clk, .rst, .layer_valid(load_valid), .d(load_descriptor), .layer(load_layer), .layer_loaded, .completed,
+        .clk, .rst(restart), .layer_valid(load_valid), .d(load_descriptor), .layer(load_layer), .layer_loaded, .completed,
         .undisturbed(load_undisturbed), .in_step(trace_on), .beat_valid, .beat(weights_data), .beat_ready,
         .digit_word(loader_digit_word), .digit_data, .buffer_write, .buffer_address(buffer_write_address),
         .buffer_data(buffer_write_data), .row_write, .row_tile(row_write_tile), .row_group(row_write_group),
@@ -157,7 +158,7 @@ module qvit_engine
     logic [T_M-1:0][T_N-1:0][SUM_BITS-1:0] sums;
 
     gemm_sequencer #(.T_N(T_N), .T_K(T_K), .WEIGHT_DEPTH(WEIGHT_DEPTH)) sequencer (
-        .clk, .rst, .layer_valid(gemm_valid), .d, .layer_issued(gemm_issued), .completed, .drained_tiles,
+        .clk, .rst(restart), .layer_valid(gemm_valid), .d, .layer_issued(gemm_issued), .completed, .drained_tiles,
         .tile_valid, .tile, .tile_ready, .tile_released, .step_valid, .step_first, .step_last,
         .activation_word(gemm_activation_word), .buffer_address(buffer_read_address), .lanes(step_lanes), .slot,
         .slots_full
