@@ -76,8 +76,7 @@ def _pack_tile(item: StreamedWeights, tile: RowTile, config: AcceleratorConfig) 
     """Digits of one row tile: step by step, in a step row by row, T_k atoms each."""
     depth = config.tile_depth
     steps = ceil_div(item.codes.shape[1], depth)
-    rows_per_beat = config.beat_bits // 4 // depth
-    atoms = np.zeros((round_up(tile.atoms, rows_per_beat), steps * depth), dtype=np.int8)
+    atoms = np.zeros((round_up(tile.atoms, config.rows_per_beat), steps * depth), dtype=np.int8)
     wide = item.codes[tile.first_row : tile.first_row + tile.rows8]
     narrow = item.codes[tile.first_row + tile.rows8 : tile.first_row + tile.rows]
     k = item.codes.shape[1]

@@ -31,6 +31,7 @@ class AcceleratorConfig(BaseModel):
         activation_bits: A, width of the activation codes.
         dsp_rows: atom rows on DSP lanes; the other ``tile_rows - dsp_rows`` are on LUT lanes.
         weight_ports: 128-bit memory ports that the weight stream is striped over.
+        drain_rows: R, rows that the RTL engine requantizes per cycle (the C++ engine takes one).
         activation_depth: channels that each lane of the activation memory holds.
         digit_depth: the same of the memory for attention keys and exponents.
         wide_depth: the same of the 16-bit memory (residual stream, scores, logits).
@@ -54,6 +55,7 @@ class AcceleratorConfig(BaseModel):
     activation_bits: int = Field(ge=MIN_ACTIVATION_BITS, le=MAX_ACTIVATION_BITS)
     dsp_rows: int = Field(ge=0)
     weight_ports: int = Field(ge=1, le=4)
+    drain_rows: int = Field(default=1, ge=1, le=2)
     activation_depth: int = Field(ge=1)
     digit_depth: int = Field(ge=1)
     wide_depth: int = Field(ge=1)
@@ -88,12 +90,6 @@ class AcceleratorConfig(BaseModel):
             problems.append(
                 f"tile_tokens {self.tile_tokens} and tile_rows {self.tile_rows} must both be even"
             )
-        beat = ATOMS_PER_WORD * self.weight_ports
-        if self.tile_rows * self.tile_depth % beat:
-            problems.append(
-                f"tile_rows * tile_depth is {self.tile_rows * self.tile_depth}; it is a multiple of the "
-                f"{beat} atoms that arrive per cycle"
-            )
         rows_per_dsp = 3 if self.activation_bits == 8 else 2
         if self.dsp_rows > self.tile_rows or self.dsp_rows % rows_per_dsp:
             problems.append(
@@ -116,8 +112,13 @@ class AcceleratorConfig(BaseModel):
 
     @property
     def beats_per_step(self) -> int:
-        """Cycles to load the weights of one step of a full tile."""
-        return self.tile_rows * self.tile_depth * 4 // self.beat_bits
+        """Cycles to load the weights of one step of a full tile; the last beat may be partly used."""
+        return -(-self.tile_rows // self.rows_per_beat)
+
+    @property
+    def rows_per_beat(self) -> int:
+        """Atom rows of one step that arrive per cycle; T_k divides a word, so they are whole."""
+        return ATOMS_PER_WORD * self.weight_ports // self.tile_depth
 
     @property
     def digit_group(self) -> int:

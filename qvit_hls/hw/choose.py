@@ -14,6 +14,7 @@ from qvit_hls.hw import lane_cost
 from qvit_hls.hw.accelerator import ATOMS_PER_WORD, DSP_LANES, AcceleratorConfig
 from qvit_hls.hw.board import Board
 from qvit_hls.hw.descriptor import Descriptor
+from qvit_hls.hw.gemm_timing import ceil_div
 from qvit_hls.hw.program import Program
 from qvit_hls.hw.requirements import check_fits, image_pixels, sized
 from qvit_hls.hw.schedule import schedule
@@ -22,6 +23,7 @@ from qvit_hls.ir.graph import Graph
 
 _DEPTHS = (2, 4, 8, 16)
 _MAX_TOKENS = 128
+_PORTS = (1, 2, 4)
 #: Shares of the largest tile that the lanes allow; small models are as fast on a small tile.
 _SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0625, 0.03125)
 #: A design this much slower than the fastest is taken when it is smaller.
@@ -129,18 +131,18 @@ def _order(config: AcceleratorConfig) -> tuple[int, int, int, int]:
 def _candidates(graph: Graph, board: Board, bits: int) -> Iterator[AcceleratorConfig]:
     for depth in _DEPTHS:
         for tokens in range(lcm(depth, 2), _MAX_TOKENS + 1, lcm(depth, 2)):
-            for ports in (1, 2, 4):
+            for ports in _PORTS:
                 if ports > board.weight_ports:
                     continue
                 seen = set()
                 for share in _SHARES:
-                    rows, dsp_rows = _rows(board, tokens, depth, ports, bits, share)
+                    rows, dsp_rows = _rows(board, tokens, depth, bits, share)
                     if rows >= 2 and rows not in seen:
                         seen.add(rows)
                         yield _configuration(graph, board, tokens, rows, depth, ports, dsp_rows, bits)
 
 
-def _rows(board: Board, tokens: int, depth: int, ports: int, bits: int, share: float) -> tuple[int, int]:
+def _rows(board: Board, tokens: int, depth: int, bits: int, share: float) -> tuple[int, int]:
     """Atom rows on all lanes and on DSP lanes that a share of the board allows."""
     column = tokens * depth
     dsp_left = board.usable * board.dsp - lane_cost.VECTOR_DSP_PER_LANE * tokens - lane_cost.FIXED_DSP
@@ -151,8 +153,7 @@ def _rows(board: Board, tokens: int, depth: int, ports: int, bits: int, share: f
     dsp_rows = max(0, min(by_dsp, by_lut)) // per_dsp * per_dsp
     left = share * lut_left - dsp_rows * column * lane_cost.LUT_PER_DSP_LANE[bits]
     lut_rows = max(0, int(left / (column * lane_cost.LUT_PER_LUT_LANE[bits])))
-    unit = lcm(2, ATOMS_PER_WORD * ports // depth)
-    rows = min((dsp_rows + lut_rows) // unit * unit, 1024 // unit * unit)
+    rows = min((dsp_rows + lut_rows) // 2 * 2, 1024)
     return rows, min(dsp_rows, rows // per_dsp * per_dsp)
 
 
@@ -175,9 +176,10 @@ def _configuration(
             int(board.usable * board.dsp - lane_cost.VECTOR_DSP_PER_LANE * tokens) * DSP_LANES[bits] // column
         )
         dsp_rows = max(0, min(rows, most)) // per_dsp * per_dsp
-        ports = max(
-            (p for p in (1, 2, 4) if p <= board.weight_ports and rows * depth % (ATOMS_PER_WORD * p) == 0),
-            default=1,
+        # The fewest ports of those that deliver a step of weights soonest.
+        ports = min(
+            (p for p in _PORTS if p <= board.weight_ports),
+            key=lambda p: ceil_div(rows * depth, ATOMS_PER_WORD * p),
         )
     try:
         return AcceleratorConfig(

@@ -61,6 +61,8 @@ configurations = st.sampled_from(
         configuration((6, 32, 2), ports=2),
         configuration((4, 32, 4), ports=4),
         configuration((16, 2, 16)),
+        configuration((8, 10, 8)),  # a step takes two beats and a half
+        configuration((4, 6, 4), ports=4),  # and less than one
     ]
 )
 codes_8bit = arrays.arrays(np.int8, st.integers(0, 300), elements=st.integers(-119, 119))

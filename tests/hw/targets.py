@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from qvit_hls.hw.accelerator import ATOMS_PER_WORD, AcceleratorConfig
+from qvit_hls.hw.accelerator import AcceleratorConfig
 
 #: Memories and units of no importance.
 _ROOMY = {
@@ -45,5 +45,5 @@ def configuration(
 def configurations(draw: st.DrawFn) -> AcceleratorConfig:
     depth, ports = draw(st.sampled_from([2, 4, 8, 16])), draw(st.sampled_from([1, 2, 4]))
     tokens = depth * draw(st.integers(1, 6))
-    rows = max(ATOMS_PER_WORD * ports // depth, 2) * draw(st.integers(1, 4))
+    rows = 2 * draw(st.integers(1, 40))
     return configuration((tokens, rows, depth), draw(st.integers(4, 8)), ports)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from qvit_hls.hw.accelerator import ATOMS_PER_WORD
 from qvit_hls.nets.config import BlockConfig, VitConfig
 
 shares = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.8, 1.0])
@@ -66,6 +65,5 @@ class Tile:
 def tiles(draw: st.DrawFn) -> Tile:
     depth = draw(st.sampled_from([2, 4, 8]))
     tokens = draw(st.sampled_from([n for n in (2, 4, 6, 8, 12, 14, 16, 24) if n % depth == 0]))
-    words = draw(st.integers(1, max(1, 24 * depth // ATOMS_PER_WORD)))
-    rows = max(words * ATOMS_PER_WORD // depth, 2)
+    rows = 2 * draw(st.integers(1, 12))
     return Tile(tokens, rows, depth, draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])))

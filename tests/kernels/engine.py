@@ -51,21 +51,27 @@ class Shape:
     activation_bits: int
     dsp_rows: int
     weight_ports: int = 1
+    drain_rows: int = 1
 
     def config(self) -> AcceleratorConfig:
         """An accelerator of this shape with room for every graph."""
         chosen = choose_accelerator(
             smallest_graph(self.activation_bits), load_board("zcu102"), self.tile
         ).config
-        lanes = {"dsp_rows": self.dsp_rows, "weight_ports": self.weight_ports}
+        lanes = {
+            "dsp_rows": self.dsp_rows,
+            "weight_ports": self.weight_ports,
+            "drain_rows": self.drain_rows,
+        }
         return AcceleratorConfig.model_validate({**chosen.model_dump(), **_ROOMY, **lanes})
 
 
-#: Small tiles of every kind: with and without LUT lanes, one memory port and two, words of 2 to 8 channels.
+#: Small tiles of every kind: with and without LUT lanes, one memory port and two, words of 2 to 8 channels,
+#: steps of weights that fill their beats and one that does not, rows in the order of pairs.
 ENGINES = {
     "A7": Shape((8, 12, 8), 7, dsp_rows=8),
     "A8": Shape((6, 32, 2), 8, dsp_rows=30, weight_ports=2),
-    "A5": Shape((4, 8, 4), 5, dsp_rows=8),
+    "A5": Shape((4, 10, 4), 5, dsp_rows=8, drain_rows=2),
 }
 
 

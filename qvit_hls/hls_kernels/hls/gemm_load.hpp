@@ -137,7 +137,8 @@ port:
         atom:
             for (int i = 0; i < 32 * C::PORTS; ++i) {
 #pragma HLS UNROLL
-                buffer.digit[half][state.step][b * 32 * C::PORTS + i] = atom[i / 32][i % 32];
+                const int place = b * 32 * C::PORTS + i;  // the last beat may hold more than the tile
+                if (place < C::T_M * C::T_K) buffer.digit[half][state.step][place] = atom[i / 32][i % 32];
             }
         }
     }

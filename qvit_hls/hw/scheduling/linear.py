@@ -175,6 +175,29 @@ def _to_values(plan: Plan, node: Node, context: Node) -> None:
     plan.values[node.name] = regions
 
 
+def streaming_order(two_digits: np.ndarray, channels: np.ndarray, in_pairs: bool) -> np.ndarray:
+    """Places of the rows in streaming order: those of two digits first, else as they come.
+
+    Args:
+        two_digits: whether each row has two digits.
+        channels: output channel of each row.
+        in_pairs: rows are written two at a time, which takes one cycle when one channel is even and the
+            other odd: neighbours then alternate as far as there are rows of both kinds. That makes good
+            pairs wherever a tile starts.
+    """
+    order: list[np.ndarray] = []
+    for section in (np.flatnonzero(two_digits), np.flatnonzero(~two_digits)):
+        if in_pairs and len(section):
+            odd = channels[section] % 2 == 1
+            before = channels[order[-1][-1]] % 2 if order and len(order[-1]) else int(odd.mean() <= 0.5)
+            leading, others = (section[~odd], section[odd]) if before else (section[odd], section[~odd])
+            both = min(len(leading), len(others))
+            alternating = np.stack([leading[:both], others[:both]], axis=1).ravel()
+            section = np.concatenate([alternating, leading[both:], others[both:]])
+        order.append(section)
+    return np.concatenate(order)
+
+
 def add_weight_layer(
     plan: Plan, node: Node, target: Target, *, qmax: int | None = None, suffix: str = ""
 ) -> None:
@@ -194,8 +217,9 @@ def add_weight_layer(
             f"{node.name}: its result is clamped to {op.qmax}, the residual stream to {qmax}"
         )
         return
-    rows = target.rows[np.argsort(op.row_bits[target.rows] != 8, kind="stable")]
-    place = np.argsort(op.row_bits[target.rows] != 8, kind="stable")
+    in_pairs = plan.config.drain_rows == 2 and target.destination != Destination.ACTIVATION_TRANSPOSED
+    place = streaming_order(op.row_bits[target.rows] == 8, target.channels, in_pairs)
+    rows = target.rows[place]
     rows8 = int((op.row_bits[rows] == 8).sum())
     codes = np.zeros((len(rows), x.channels), dtype=np.int8)
     codes[:, x.logical(op.weight.shape[1])] = op.weight[rows]
