@@ -21,9 +21,8 @@ module booth_product #(
         logic [63:0] init;
         logic one, two;
         for (int i = 0; i < 32; i = i + 1) begin
-            one = i[3] ^ i[4];
+            one = i[3];
             two = i[4] & ~i[3];
-            // Only -2 is two; -0 cannot be.
             init[i]      = (two ? i[0] : one & i[1]) ^ i[4];
             init[32 + i] = (two ? i[1] : one & i[2]) ^ i[4];
         end

@@ -28,25 +28,35 @@ module mac_functional #(
     int                             at;
     initial at = 0;
 
-    int x[T_K][T_N];
-    int accumulator[T_M][T_N];
+    // Sizes of powers of two need no bound checks.
+    localparam int LANES = 1 << $clog2(T_N);
+    int x[1<<$clog2(T_K)][LANES];
+    int accumulator[1<<$clog2(T_M)][LANES];
 
     // A model of the tile's state, not registers: later statements see what earlier ones assigned.
     /* verilator lint_off BLKSEQ */
     always_ff @(posedge clk) begin
         if (late_control[at][2]) begin
+            /* verilator unroll_disable */
             for (int k = 0; k < T_K; k++)
+                /* verilator unroll_disable */
                 for (int n = 0; n < T_N; n++) x[k][n] = int'($signed(late_activation[at][n][k]));
+            /* verilator unroll_disable */
             for (int m = 0; m < T_M; m++) begin
                 if (late_control[at][1])
+                    /* verilator unroll_disable */
                     for (int n = 0; n < T_N; n++) accumulator[m][n] = 0;
+                /* verilator unroll_disable */
                 for (int k = 0; k < T_K; k++) begin
                     automatic int w = int'($signed(late_weight[at][m][k]));
+                    /* verilator unroll_disable */
                     for (int n = 0; n < T_N; n++) accumulator[m][n] = accumulator[m][n] + w * x[k][n];
                 end
             end
             if (late_control[at][0])
+                /* verilator unroll_disable */
                 for (int m = 0; m < T_M; m++)
+                    /* verilator unroll_disable */
                     for (int n = 0; n < T_N; n++) sums[m][n] <= accumulator[m][n][SUM_BITS-1:0];
         end
         late_weight[at] = weight;
