@@ -1,21 +1,22 @@
 // result = clamp((value + 2**distance) >>> (distance+1), +-qmax): an arithmetic shift that rounds half up.
-// 0 <= distance <= 49, 0 < qmax < 2**15. One value per cycle, latency 2; operands are sampled together.
+// 0 <= distance <= 49, 0 < qmax < 2**(RESULT_BITS-1). One value per cycle, latency 2; operands are sampled together.
 //
 // With w = value >>> distance, the unclamped result is (w + 1) >>> 1. It leaves +-qmax exactly where
 // w ^ sign (w, or -w-1 where w is negative) exceeds 2*qmax, so one comparison serves both bounds, and only
-// the 16 low bits of w have to be shifted into place: any higher bit that differs from the sign saturates.
+// the RESULT_BITS low bits of w have to be shifted into place: any higher bit that differs from the sign saturates.
 module round_shift #(
-    parameter int WIDTH = 44
+    parameter int WIDTH = 44,
+    parameter int RESULT_BITS = 16
 ) (
-    input  logic                    clk,
-    input  logic signed [WIDTH-1:0] value,
-    input  logic [5:0]              distance,
-    input  logic [15:0]             qmax,
-    output logic signed [15:0]      result
+    input  logic                          clk,
+    input  logic signed [WIDTH-1:0]       value,
+    input  logic [5:0]                    distance,
+    input  logic [RESULT_BITS-1:0]        qmax,
+    output logic signed [RESULT_BITS-1:0] result
 );
     // The window moves in three steps, by 16, 4 and 1 times 0..3: one LUT per bit each. Choices are written as
     // sums of products, because mux trees share their first level between bits and then cost two LUTs per bit.
-    localparam int WINDOW = 16;
+    localparam int WINDOW = RESULT_BITS;
     localparam int BEFORE_1 = WINDOW + 3;
     localparam int BEFORE_4 = BEFORE_1 + 12;
     localparam int EXTENDED = BEFORE_4 + 48 > WIDTH ? BEFORE_4 + 48 : WIDTH;
@@ -58,25 +59,25 @@ module round_shift #(
     end
 
     logic [WINDOW-1:0] window_q;
+    logic [WINDOW-1:0] qmax_q;
     logic              sign_q;
     logic              lost_q;
-    logic [15:0]       qmax_q;
 
     always_ff @(posedge clk) begin
         window_q <= by_1;
+        qmax_q <= qmax;
         sign_q <= sign;
         lost_q <= lost;
-        qmax_q <= qmax;
     end
 
     // One adder rounds (window >> 1, plus its lowest bit) or makes the bound (qmax, or ~qmax + 1).
-    logic        saturated;
-    logic [15:0] base;
-    logic        carry;
+    logic              saturated;
+    logic [WINDOW-1:0] base;
+    logic              carry;
 
-    assign saturated = lost_q || (window_q ^ {WINDOW{sign_q}}) > {qmax_q[14:0], 1'b0};
-    assign base = saturated ? qmax_q ^ {16{sign_q}} : {sign_q, window_q[WINDOW-1:1]};
+    assign saturated = lost_q || (window_q ^ {WINDOW{sign_q}}) > {qmax_q[WINDOW-2:0], 1'b0};
+    assign base = saturated ? qmax_q ^ {WINDOW{sign_q}} : {sign_q, window_q[WINDOW-1:1]};
     assign carry = saturated ? sign_q : window_q[0];
 
-    always_ff @(posedge clk) result <= base + {15'd0, carry};
+    always_ff @(posedge clk) result <= base + WINDOW'(carry);
 endmodule
