@@ -80,7 +80,8 @@ int main(int argc, char **argv) {
         std::vector<qvit::word_t> image = to_words(codes);
         const uint32_t image_words = static_cast<uint32_t>(image.size());
         image.resize(std::max(image.size(), IMAGE_DEPTH));
-        run_frame(program.data(), layers, ports.data(), beats, image.data(), image_words, result.data(), trace.data(), tracing ? 1 : 0);
+        run_frame(program.data(), layers, ports.data(), beats, image.data(), image_words, result.data(), classes,
+                  trace.data(), tracing ? trace_words : 0);
         // The trace as the accelerator wrote it, and behind it the logits.
         if (tracing && (std::fwrite(trace.data(), 2, trace.size(), out) != trace.size() ||
                         std::fwrite(result.data(), 2, classes, out) != classes)) {

@@ -27,8 +27,9 @@ template <int TOKENS, int ROWS, int DEPTH, int WEIGHT_PORTS> struct Config {
 template <class C> std::vector<int64_t> plan(const std::vector<int64_t> &in) {
     std::vector<int64_t> out;
     for (size_t at = 1; at + DESCRIPTOR_WORDS <= in.size(); at += DESCRIPTOR_WORDS) {
-        std::vector<uint32_t> words(in.begin() + at, in.begin() + at + DESCRIPTOR_WORDS);
-        const Descriptor d = read_descriptor(words.data(), 0);
+        hls::stream<uint32_t> words;
+        for (int i = 0; i < DESCRIPTOR_WORDS; ++i) words.write(static_cast<uint32_t>(in[at + i]));
+        const Descriptor d = read_descriptor(words);
         out.push_back(row_tiles<C>(d));
         for (int i = 0; i < row_tiles<C>(d); ++i) {
             const TilePlan plan = plan_tile<C>(d, i);

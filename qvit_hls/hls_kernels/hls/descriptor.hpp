@@ -49,14 +49,14 @@ struct Descriptor {
     uint32_t after;
 };
 
-// The layer'th record of the program.
-inline Descriptor read_descriptor(const uint32_t *program, uint32_t layer) {
+// The next record of the program.
+inline Descriptor read_descriptor(hls::stream<uint32_t> &program) {
     uint32_t word[DESCRIPTOR_WORDS];
 #pragma HLS ARRAY_PARTITION variable=word complete
 read_word:
     for (int i = 0; i < DESCRIPTOR_WORDS; ++i) {
 #pragma HLS PIPELINE II=1
-        word[i] = program[layer * DESCRIPTOR_WORDS + i];
+        word[i] = program.read();
     }
     const Descriptor d = {word[0],  word[1],  word[2],  word[3],  word[4],  word[5],  word[6],  word[7],
                           word[8],  word[9],  word[10], word[11], word[12], word[13], word[14], word[15],

@@ -10,10 +10,11 @@
 
 namespace qvit {
 
-// Run `layers` descriptors. `trace` is written when trace_enable is not 0.
+// Run `layers` descriptors. Every layer's result goes to `trace` when trace_enable is not 0.
 template <class C>
-void engine(const uint32_t *program, uint32_t layers, hls::stream<word_t> (&weights)[C::PORTS],
-            hls::stream<word_t> &image, int16_t *result, int16_t *trace, uint32_t trace_enable) {
+void engine(hls::stream<uint32_t> &program, uint32_t layers, hls::stream<word_t> (&weights)[C::PORTS],
+            hls::stream<word_t> &image, hls::stream<int16_t> &result, hls::stream<int16_t> &trace,
+            uint32_t trace_enable) {
 #pragma HLS INLINE off
     static Memories<C> memory;
 #pragma HLS ARRAY_PARTITION variable=memory.activation complete dim=2
@@ -30,11 +31,10 @@ void engine(const uint32_t *program, uint32_t layers, hls::stream<word_t> (&weig
 #pragma HLS BIND_STORAGE variable=memory.digit type=ram_2p impl=bram
 #pragma HLS BIND_STORAGE variable=memory.table type=ram_1p impl=lutram
 #pragma HLS BIND_STORAGE variable=memory.exponent type=ram_1p impl=lutram
-    uint32_t trace_offset = 0;
 layer:
     for (uint32_t i = 0; i < layers; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min=32 max=512
-        const Descriptor d = read_descriptor(program, i);
+        const Descriptor d = read_descriptor(program);
         switch (d.unit) {
         case LOAD_IMAGE:
             load_image<C>(d, image, memory);
@@ -59,7 +59,7 @@ layer:
             store_result<C>(d, memory, result);
             break;
         }
-        if (trace_enable != 0) trace_offset += store_trace<C>(d, memory, trace, trace_offset);
+        if (trace_enable != 0) store_trace<C>(d, memory, trace);
     }
 }
 

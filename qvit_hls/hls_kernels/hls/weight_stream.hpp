@@ -6,17 +6,6 @@
 
 namespace qvit {
 
-// Copy one port's memory into its stream, in one burst that runs ahead of the engine.
-inline void fetch(const word_t *port, uint32_t words, hls::stream<word_t> &stream) {
-#pragma HLS INLINE off
-fetch_word:
-    for (uint32_t i = 0; i < words; ++i) {
-#pragma HLS LOOP_TRIPCOUNT min=1024 max=1048576
-#pragma HLS PIPELINE II=1
-        stream.write(port[i]);
-    }
-}
-
 // The 16 signed bytes of a word, lowest first.
 inline void unpack_bytes(const word_t &word, sint<8> byte[16]) {
 #pragma HLS INLINE

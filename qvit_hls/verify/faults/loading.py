@@ -171,8 +171,8 @@ LOADING_FAULTS = (
         _STORE,
         (
             (
-                "result[c] = memory.wide[d.x_base + c][0];",
-                "result[c] = memory.wide[d.x_base + (c + 1) % d.k][0];",
+                "memory.wide[d.x_base + c][0]",
+                "memory.wide[d.x_base + (c + 1) % d.k][0]",
             ),
         ),
         every(unit("store_result"), lambda layer, subject: layer.words["k"] > 1),
