@@ -90,6 +90,11 @@ class AcceleratorConfig(BaseModel):
             problems.append(
                 f"tile_tokens {self.tile_tokens} and tile_rows {self.tile_rows} must both be even"
             )
+        if self.drain_rows == 2 and self.tile_rows % 4:
+            problems.append(
+                f"tile_rows is {self.tile_rows}; to drain two rows at a time it is a multiple of 4, so that "
+                "tiles hold whole pairs of two-digit rows"
+            )
         rows_per_dsp = 3 if self.activation_bits == 8 else 2
         if self.dsp_rows > self.tile_rows or self.dsp_rows % rows_per_dsp:
             problems.append(

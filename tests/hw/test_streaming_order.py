@@ -13,7 +13,7 @@ from qvit_hls.hw.descriptor import Destination
 from qvit_hls.hw.gemm_timing import row_tiles
 from qvit_hls.hw.program import StreamedWeights
 from qvit_hls.hw.schedule import schedule
-from qvit_hls.hw.scheduling.linear import streaming_order
+from qvit_hls.hw.scheduling.linear import in_whole_pairs, streaming_order
 
 rows = st.lists(st.tuples(st.booleans(), st.integers(0, 99)), min_size=1, max_size=80)
 
@@ -49,7 +49,7 @@ def test_neighbours_differ_in_parity_as_often_as_their_numbers_allow(
     assert good >= possible - 2 * start - 1
 
 
-@pytest.mark.parametrize("tile", [(8, 12, 8), (4, 10, 4)])
+@pytest.mark.parametrize("tile", [(8, 12, 8), (4, 8, 4)])
 def test_pairs_of_a_networks_rows_are_of_both_parities(tile: tuple[int, int, int]) -> None:
     pairs = conflicts = 0
     wide = network(
@@ -68,6 +68,30 @@ def test_pairs_of_a_networks_rows_are_of_both_parities(tile: tuple[int, int, int
                 conflicts += int((parity[0:-1:2] == parity[1::2]).sum())
     assert pairs > 200
     assert conflicts <= 0.1 * pairs
+
+
+def test_pairs_are_never_of_both_kinds() -> None:
+    model = network(
+        eight_bit_share=0.3, embed_dim=60, blocks=[{"heads": 4, "head_dim": 15, "mlp_hidden": 50}]
+    )
+    odd = 0
+    for layer in schedule(model, configuration((8, 12, 4), drain_rows=2)).layers:
+        for item in layer.stream:
+            if isinstance(item, StreamedWeights):
+                odd += int((np.abs(item.codes[: item.rows8]).max(axis=1) <= 7).any())
+                for tile in row_tiles(len(item.codes), item.rows8, 12):
+                    assert tile.rows8 % 2 == 0 or tile.rows4 == 0
+                    assert tile.first_row % 2 == 0
+    assert odd > 0
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_at_most_one_more_row_becomes_two_digits(bits: list[bool]) -> None:
+    given_rows = np.array(bits)
+    sent = in_whole_pairs(given_rows)
+    assert np.all(sent | ~given_rows)
+    assert sent.sum() - given_rows.sum() in (0, 1)
+    assert sent.sum() % 2 == 0 or sent.all()
 
 
 def test_rows_that_are_written_one_by_one_keep_their_order() -> None:

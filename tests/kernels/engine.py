@@ -71,7 +71,7 @@ class Shape:
 ENGINES = {
     "A7": Shape((8, 12, 8), 7, dsp_rows=8),
     "A8": Shape((6, 32, 2), 8, dsp_rows=30, weight_ports=2),
-    "A5": Shape((4, 10, 4), 5, dsp_rows=8, drain_rows=2),
+    "A5": Shape((4, 12, 4), 5, dsp_rows=8, drain_rows=2),
 }
 
 

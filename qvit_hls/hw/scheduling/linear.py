@@ -198,6 +198,19 @@ def streaming_order(two_digits: np.ndarray, channels: np.ndarray, in_pairs: bool
     return np.concatenate(order)
 
 
+def in_whole_pairs(two_digits: np.ndarray) -> np.ndarray:
+    """Which rows are sent as two digits so that rows written together are of one kind.
+
+    An odd number of two-digit rows before one-digit rows would leave a pair of both kinds: one more row is
+    then sent as two digits, of which the high one is 0.
+    """
+    if two_digits.sum() % 2 == 0 or two_digits.all():
+        return two_digits
+    result = two_digits.copy()
+    result[np.flatnonzero(~two_digits)[0]] = True
+    return result
+
+
 def add_weight_layer(
     plan: Plan, node: Node, target: Target, *, qmax: int | None = None, suffix: str = ""
 ) -> None:
@@ -217,10 +230,14 @@ def add_weight_layer(
             f"{node.name}: its result is clamped to {op.qmax}, the residual stream to {qmax}"
         )
         return
+    eight_bits = op.row_bits[target.rows] == 8
+    two_digits = eight_bits
+    if plan.config.drain_rows == 2:
+        two_digits = in_whole_pairs(eight_bits)
     in_pairs = plan.config.drain_rows == 2 and target.destination != Destination.ACTIVATION_TRANSPOSED
-    place = streaming_order(op.row_bits[target.rows] == 8, target.channels, in_pairs)
+    place = streaming_order(two_digits, target.channels, in_pairs)
     rows = target.rows[place]
-    rows8 = int((op.row_bits[rows] == 8).sum())
+    rows8 = int(two_digits.sum())
     codes = np.zeros((len(rows), x.channels), dtype=np.int8)
     codes[:, x.logical(op.weight.shape[1])] = op.weight[rows]
     parameters = RowParameters(op.bias[rows], op.multiplier[rows], op.shift[rows], target.channels[place])
@@ -251,6 +268,6 @@ def add_weight_layer(
             stream=stream,
             parts=target.parts,
             macs=products * len(rows),
-            atom_macs=products * (len(rows) + rows8),
+            atom_macs=products * (len(rows) + int(eight_bits.sum())),
         )
     )
