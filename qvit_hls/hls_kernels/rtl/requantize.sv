@@ -11,6 +11,7 @@ module requantize #(
     input  logic [15:0]             qmax,
     output logic signed [15:0]      result
 );
+    /* verilator no_inline_module */  // simulated once, for all lanes
     localparam int PRODUCT = WIDTH + 17;
 
     logic signed [WIDTH-1:0]   value_q;

@@ -9,6 +9,7 @@ module elementwise_table #(
     input  logic [TABLE_BITS-1:0] entry,
     output logic [7:0]            data
 );
+    /* verilator no_inline_module */  // simulated once, for all lanes
     (* ram_style = "distributed" *) logic [7:0] content [0:(1<<TABLE_BITS)-1];
     logic [7:0] found;
 

@@ -38,14 +38,16 @@ module mac_functional #(
     always_ff @(posedge clk) begin
         if (late_control[at][2]) begin
             /* verilator unroll_disable */
-            for (int k = 0; k < T_K; k++)
+            for (int k = 0; k < T_K; k++) begin
                 /* verilator unroll_disable */
                 for (int n = 0; n < T_N; n++) x[k][n] = int'($signed(late_activation[at][n][k]));
+            end
             /* verilator unroll_disable */
             for (int m = 0; m < T_M; m++) begin
-                if (late_control[at][1])
+                if (late_control[at][1]) begin
                     /* verilator unroll_disable */
                     for (int n = 0; n < T_N; n++) accumulator[m][n] = 0;
+                end
                 /* verilator unroll_disable */
                 for (int k = 0; k < T_K; k++) begin
                     automatic int w = int'($signed(late_weight[at][m][k]));
@@ -53,11 +55,13 @@ module mac_functional #(
                     for (int n = 0; n < T_N; n++) accumulator[m][n] = accumulator[m][n] + w * x[k][n];
                 end
             end
-            if (late_control[at][0])
+            if (late_control[at][0]) begin
                 /* verilator unroll_disable */
-                for (int m = 0; m < T_M; m++)
+                for (int m = 0; m < T_M; m++) begin
                     /* verilator unroll_disable */
                     for (int n = 0; n < T_N; n++) sums[m][n] <= accumulator[m][n][SUM_BITS-1:0];
+                end
+            end
         end
         late_weight[at] = weight;
         late_activation[at] = activation;

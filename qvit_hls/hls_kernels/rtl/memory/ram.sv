@@ -20,6 +20,7 @@ module ram #(
 
     always_ff @(posedge clk) begin
         if (write_enable) begin
+            /* verilator unroll_disable */
             for (int lane = 0; lane < LANES; lane++) begin
                 if (write_lanes[lane]) content[write_address][lane*LANE_BITS +: LANE_BITS] <= write_data[lane];
             end
