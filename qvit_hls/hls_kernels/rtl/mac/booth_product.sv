@@ -1,4 +1,4 @@
-// product = weight * activation - weight[1], exact for all signed operands. Combinational.
+// product = weight * activation - weight[1] for any signed weight and any activation but -2**(A-1). Combinational.
 //
 // The weight is two radix-4 Booth digits: low = w0 - 2 w1, high = w1 + w2 - 2 w3, both in -2..2. A digit times
 // the activation is one LUT level: a bit of it is one of two neighbouring activation bits, or 0, inverted if
