@@ -1,0 +1,78 @@
+"""Verilating the benches of the vector units, and running them on binary input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from qvit_hls.flow import toolchain
+from qvit_hls.flow.toolchain import find_verilator
+
+RTL = Path(toolchain.__file__).parents[1] / "hls_kernels" / "rtl"
+HERE = Path(__file__).parent
+
+#: Design files that the units are made of, packages first.
+SOURCES = (
+    "qvit_pkg.sv",
+    "lane_select.sv",
+    "response_fifo.sv",
+    "round_shift.sv",
+    "requantize.sv",
+    "reciprocal.sv",
+    "square_root.sv",
+    "layer_norm_lane.sv",
+    "layer_norm_scale.sv",
+    "layer_norm.sv",
+    "softmax.sv",
+    "mean_tokens.sv",
+    "load_image.sv",
+    "store_result.sv",
+    "store_trace.sv",
+)
+
+
+def sources() -> list[str]:
+    """The design files of all units."""
+    return [str(RTL / name) for name in SOURCES]
+
+
+def verilator(folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run Verilator in ``folder``; the test is skipped where there is none."""
+    tool = find_verilator()
+    if tool is None:
+        pytest.skip("Verilator is not installed")
+    environment = dict(os.environ)
+    package = toolchain.package_folder("verilator")
+    if package is not None and Path(tool.path).is_relative_to(package):
+        environment["VERILATOR_ROOT"] = str(package)
+    # The Python package's makefile does not know how a compiler takes a precompiled header.
+    environment["MAKEFLAGS"] = " -- CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1"
+    return subprocess.run([*tool.command, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+class Bench:
+    """One verilated bench: a top module ``vector_<name>.sv`` and its main program ``vector_<name>.cpp``."""
+
+    def __init__(self, folder: Path, name: str, parameters: Mapping[str, int]) -> None:
+        defines = [f"-D{key}={value}" for key, value in parameters.items()]
+        arguments = [
+            *("--cc", "--exe", "--build", "-j", "1", "-O3", "--assert", "--x-initial", "unique"),
+            *("-Wno-fatal", "-CFLAGS", " ".join(["-O1", *defines]), "--Mdir", str(folder / "build")),
+            *(f"-G{key}={value}" for key, value in parameters.items()),
+            *("--top-module", f"vector_{name}", "-o", "bench"),
+            *sources(),
+            *(str(HERE / f"vector_{name}{suffix}") for suffix in (".sv", ".cpp")),
+        ]
+        result = verilator(folder, arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
+        self._program = folder / "build" / "bench"
+
+    def run(self, data: bytes) -> bytes:
+        """The program's output for this input."""
+        result = subprocess.run([str(self._program)], input=data, capture_output=True, timeout=600)
+        assert result.returncode == 0, result.stderr.decode()
+        return result.stdout
