@@ -26,7 +26,9 @@ module controller
     output logic [COUNT_BITS-1:0] finished,
     output logic [COUNT_BITS-1:0] begun,
     output logic [COUNT_BITS-1:0] drained_tiles,
+    // verilator lint_off UNUSEDSIGNAL  // not every field concerns this module
     input  descriptor_t           run,
+    // verilator lint_on UNUSEDSIGNAL
     input  logic                  layer_loaded,
     output logic                  load_valid,
     output logic                  load_undisturbed,
@@ -56,7 +58,10 @@ module controller
 
     assign running = state != IDLE && state != DONE;
     assign load_valid = running && load_layer != known;
-    assign load_undisturbed = completed == load_layer && run_layer == load_layer;
+    // An image that is being loaded leaves the wide memory alone.
+    assign load_undisturbed = completed == load_layer
+                              ? run_layer == load_layer
+                              : !trace_enable && state == UNIT && run.unit == LOAD_IMAGE && load_layer == run_layer + 1'b1;
     assign finished = completed - run_layer < 16'h8000 ? run_layer : completed;  // the lesser
 
     assign ap_idle = state == IDLE;

@@ -12,16 +12,18 @@ module program_reader
     input  logic                  program_valid,
     output logic                  program_ready,
     output logic [COUNT_BITS-1:0] known,      // layers whose descriptors have been read
+    // verilator lint_off UNUSEDSIGNAL  // the ring's places are layers modulo RING
     input  logic [COUNT_BITS-1:0] load_layer,
-    output descriptor_t           load_descriptor,
     input  logic [COUNT_BITS-1:0] run_layer,
+    // verilator lint_on UNUSEDSIGNAL
+    output descriptor_t           load_descriptor,
     output descriptor_t           run_descriptor
 );
     localparam int RING_BITS = $clog2(RING);
     localparam int DESCRIPTOR_BITS = 32 * DESCRIPTOR_WORDS;
 
     logic [DESCRIPTOR_BITS-1:0]          ring [0:RING-1];
-    logic [DESCRIPTOR_BITS-1:0]          arriving;
+    logic [DESCRIPTOR_BITS-1:32]         arriving;  // all but the last word
     logic [$clog2(DESCRIPTOR_WORDS)-1:0] word;
     logic                                take;
 
@@ -32,8 +34,8 @@ module program_reader
 
     always_ff @(posedge clk) begin
         if (take) begin
-            arriving <= {program_data, arriving[DESCRIPTOR_BITS-1:32]};
-            if (word == '1) ring[known[RING_BITS-1:0]] <= {program_data, arriving[DESCRIPTOR_BITS-1:32]};
+            arriving <= {program_data, arriving[DESCRIPTOR_BITS-1:64]};
+            if (word == '1) ring[known[RING_BITS-1:0]] <= {program_data, arriving};
         end
         if (rst || !running) begin
             word <= '0;

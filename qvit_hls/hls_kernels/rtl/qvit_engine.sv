@@ -110,20 +110,24 @@ module qvit_engine
     logic [BUFFER_BITS-1:0]         buffer_write_address, buffer_read_address;
     logic [T_M-1:0][T_K-1:0][3:0]   buffer_write_data, digits;
     logic                           row_write;
-    logic [1:0]                     row_write_tile, row_read_tile;
+    logic [TILE_BITS-1:0]           row_write_tile, row_read_tile;
     logic [GROUP_BITS-1:0]          row_write_group;
     logic [2*PORTS-1:0][63:0]       row_write_data;
     logic [ROW_BITS-1:0]            row_read_first;
     logic [R-1:0][63:0]             row_read_data;
-    logic                           table_write, exponent_write;
+    logic                           table_write;
+    // verilator lint_off UNUSEDSIGNAL  // a unit may be left out
+    logic                           exponent_write;
+    // verilator lint_on UNUSEDSIGNAL
     count_t                         table_entry;
     logic [7:0]                     table_data;
     logic                           residual_write;
     address_t                       residual_address;
     logic [T_N-1:0]                 residual_lanes;
     logic [T_N-1:0][15:0]           residual_data;
-    logic                           tile_valid, tile_ready, tile_released;
-    row_tile_t                      tile;
+    logic                           loaded_valid, tile_valid, tile_ready, tile_released;
+    count_t                         released_steps;
+    row_tile_t                      loaded, tile;
 
     assign beat_valid = &weights_valid;
     assign weights_ready = {PORTS{beat_valid && beat_ready}};
@@ -137,8 +141,15 @@ module qvit_engine
         .buffer_data(buffer_write_data), .row_write, .row_tile(row_write_tile), .row_group(row_write_group),
         .row_data(row_write_data), .table_write, .exponent_write, .table_entry, .table_data,
         .wide_write(residual_write), .wide_address(residual_address), .wide_lanes(residual_lanes),
-        .wide_data(residual_data), .tile_valid, .tile, .tile_ready, .tile_released
+        .wide_data(residual_data), .tile_valid(loaded_valid), .tile(loaded), .tile_released,
+        .released_steps
     );
+    // verilator lint_off PINCONNECTEMPTY
+    queue #(.WIDTH($bits(row_tile_t)), .DEPTH(1 << TILE_BITS)) tiles (
+        .clk, .rst(restart), .push(loaded_valid), .pushed(loaded), .pop(tile_valid && tile_ready),
+        .valid(tile_valid), .front(tile), .full()  // the loader never has that many tiles
+    );
+    // verilator lint_on PINCONNECTEMPTY
     weight_buffer #(.T_M(T_M), .T_K(T_K), .WEIGHT_DEPTH(WEIGHT_DEPTH)) weights (
         .clk, .write_enable(buffer_write), .write_address(buffer_write_address), .write_data(buffer_write_data),
         .read_address(buffer_read_address), .read_data(digits)
@@ -159,13 +170,17 @@ module qvit_engine
 
     gemm_sequencer #(.T_N(T_N), .T_K(T_K), .WEIGHT_DEPTH(WEIGHT_DEPTH)) sequencer (
         .clk, .rst(restart), .layer_valid(gemm_valid), .d, .layer_issued(gemm_issued), .completed, .drained_tiles,
-        .tile_valid, .tile, .tile_ready, .tile_released, .step_valid, .step_first, .step_last,
+        .tile_valid, .tile, .tile_ready, .tile_released, .released_steps, .step_valid, .step_first, .step_last,
         .activation_word(gemm_activation_word), .buffer_address(buffer_read_address), .lanes(step_lanes), .slot,
         .slots_full
     );
-    slot_queue slots (
-        .clk, .rst, .push(step_valid && step_last), .pushed(slot), .pop(sums_valid), .front, .full(slots_full)
+    // Slots whose sums are still in the MAC tile's pipeline.
+    // verilator lint_off PINCONNECTEMPTY
+    queue #(.WIDTH($bits(slot_t)), .DEPTH(32)) slots (
+        .clk, .rst(restart), .push(step_valid && step_last), .pushed(slot), .pop(sums_valid), .valid(), .front,
+        .full(slots_full)
     );
+    // verilator lint_on PINCONNECTEMPTY
 
     // Lanes without a token hold old data that might not fit A bits.
     logic [READ_LATENCY-1:0] valid_late, first_late, last_late;
@@ -193,7 +208,9 @@ module qvit_engine
     logic                                           normalizer_write;
     logic [11:0]                                    normalizer_token, maximum_tile;
     scaling_value_t                                 normalizer;
+    // verilator lint_off UNUSEDSIGNAL  // a unit may be left out
     logic [T_N-1:0][15:0]                           maximum;
+    // verilator lint_on UNUSEDSIGNAL
     logic [R-1:0][ADDRESS_BITS-1:0]                 drain_read_address, wide_read_channel;
     logic [R-1:0][T_N-1:0][15:0]                    wide_read_data;
     logic [R-1:0]                                   drain_code_write, drain_wide_write;
@@ -218,7 +235,9 @@ module qvit_engine
     );
 
     // ---------------------------------------------------------------- other units
+    // verilator lint_off UNUSEDSIGNAL  // a unit may be left out
     logic     norm_start, softmax_start, mean_start, image_start, result_start;
+    // verilator lint_on UNUSEDSIGNAL
     logic     norm_done, softmax_done, mean_done, image_done, result_done;
     address_t norm_read, softmax_read, mean_read, result_read, trace_read;
     logic     norm_write, softmax_write, mean_write, image_write;

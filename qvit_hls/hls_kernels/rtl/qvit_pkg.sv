@@ -77,11 +77,13 @@ package qvit_pkg;
     localparam int ADDRESS_BITS = 20;  // of channels of a lane
     localparam int COUNT_BITS = 16;    // layers, tokens, rows, steps
     localparam int RING = 4;           // descriptors that are known at once
+    localparam int TILE_BITS = 3;      // row tiles whose row parameters are kept: 8
 
     // A row tile whose digits are loaded: the rows of a layer from first_row on, the first rows8 of two digits.
     typedef struct packed {
         logic                    last;          // of its layer
-        logic [1:0]              index;         // modulo 4: its row parameters; modulo 2: its half of the buffer
+        logic [TILE_BITS-1:0]    index;         // modulo the number of row tiles that there is room for
+        logic [COUNT_BITS-1:0]   base;          // of its digits in the weight buffer
         logic [COUNT_BITS-1:0]   first_row;
         logic [COUNT_BITS-1:0]   rows;
         logic [COUNT_BITS-1:0]   rows8;

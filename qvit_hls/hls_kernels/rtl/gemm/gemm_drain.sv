@@ -27,9 +27,10 @@ module gemm_drain
     input  logic                                                sums_valid,
     input  logic [T_M-1:0][T_N-1:0][SUM_BITS-1:0]               sums,
     input  slot_t                                               front,          // the slot that the sums are of
-    output logic [1:0]                                          row_tile,
+    output logic [TILE_BITS-1:0]                                row_tile,
     output logic [ROW_BITS-1:0]                                 row_first,
     input  logic [DRAIN_ROWS-1:0][63:0]                         row_data,
+    // verilator lint_off UNUSEDSIGNAL  // a table or the softmax may be left out; and not all addresses exist
     input  logic                                                table_write,
     input  logic [COUNT_BITS-1:0]                               table_entry,
     input  logic [7:0]                                          table_data,
@@ -37,6 +38,7 @@ module gemm_drain
     input  logic [11:0]                                         normalizer_token,
     input  scaling_value_t                                      normalizer,
     input  logic [11:0]                                         maximum_tile,
+    // verilator lint_on UNUSEDSIGNAL
     output logic [T_N-1:0][15:0]                                maximum,
     output logic [DRAIN_ROWS-1:0][ADDRESS_BITS-1:0]             wide_read_address,   // of channels
     input  logic [DRAIN_ROWS-1:0][T_N-1:0][15:0]                wide_read_data,
@@ -61,7 +63,6 @@ module gemm_drain
     localparam int WORD_SHIFT = $clog2(T_K);
     localparam int BLOCK_CYCLES = T_N / T_K;
     localparam int BLOCKS = T_K / R;
-    localparam int GROUPS = T_M / (2 * R);
     localparam int STAGES = 3 + REQUANTIZE_LATENCY + 3;
     localparam int REQUANTIZED = 3 + REQUANTIZE_LATENCY;
     localparam int TOKEN_TILES = (MAX_TOKENS + T_N - 1) / T_N;
@@ -291,7 +292,9 @@ module gemm_drain
     end
 
     // ---------------------------------------------------------------- last stage: into the memories
+    // verilator lint_off UNUSEDSIGNAL  // some fields were of use in the stages before
     tag_t           last;
+    // verilator lint_on UNUSEDSIGNAL
     logic [T_N-1:0] lanes;
     assign last = tag[STAGES];
     for (genvar n = 0; n < T_N; n++) begin : lane_mask
@@ -364,9 +367,9 @@ module gemm_drain
     if (HAS_SOFTMAX) begin : score_maximum
         (* ram_style = "distributed" *) logic [T_N*16-1:0] content [0:TOKEN_TILES-1];
         logic [T_N-1:0][15:0] known, largest;
-        localparam int TILE_BITS = TOKEN_TILES > 1 ? $clog2(TOKEN_TILES) : 1;
-        assign known = content[last.token_tile[TILE_BITS-1:0]];
-        assign maximum = content[maximum_tile[TILE_BITS-1:0]];
+        localparam int ENTRY_BITS = TOKEN_TILES > 1 ? $clog2(TOKEN_TILES) : 1;
+        assign known = content[last.token_tile[ENTRY_BITS-1:0]];
+        assign maximum = content[maximum_tile[ENTRY_BITS-1:0]];
         for (genvar n = 0; n < T_N; n++) begin : lane
             logic signed [15:0] base, with_first, first_value, second_value;
             assign base = last.first_score ? -16'sd32768 : $signed(known[n]);
@@ -376,7 +379,7 @@ module gemm_drain
             assign largest[n] = last.emit[R-1] && second_value > with_first ? second_value : with_first;
         end
         always_ff @(posedge clk) begin
-            if (last.destination == TO_SCORES && |last.emit) content[last.token_tile[TILE_BITS-1:0]] <= largest;
+            if (last.destination == TO_SCORES && |last.emit) content[last.token_tile[ENTRY_BITS-1:0]] <= largest;
         end
     end else begin : no_maximum
         assign maximum = '0;

@@ -1,7 +1,7 @@
 // Runs ahead of everything else and takes what layers need from the weight stream, in order: tables, the
-// residual stream's constant part, row parameters and digits. A row tile's digits go to the idle half of the
-// weight buffer; digits of attention products come from the digit memory instead. Loaded row tiles are handed
-// to the sequencer in order.
+// residual stream's constant part, row parameters and digits. A row tile's digits go where the weight buffer has
+// room; digits of attention products come from the digit memory instead. Loaded row tiles are handed to the
+// sequencer in order.
 //
 // Rate: one beat (a word of every port) per cycle, DIGIT_GROUP rows of T_K channels per cycle from the digit
 // memory, one table entry per cycle.
@@ -21,7 +21,9 @@ module gemm_loader
     input  logic                            rst,
     // The layer to load, and how far the others are.
     input  logic                            layer_valid,
+    // verilator lint_off UNUSEDSIGNAL  // not every field concerns this module
     input  descriptor_t                     d,
+    // verilator lint_on UNUSEDSIGNAL
     input  logic [COUNT_BITS-1:0]           layer,
     output logic                            layer_loaded,   // one cycle: on to the next
     input  logic [COUNT_BITS-1:0]           completed,      // layers
@@ -40,7 +42,7 @@ module gemm_loader
     output logic [T_M-1:0][T_K-1:0][3:0]    buffer_data,
     // Row parameters.
     output logic                            row_write,
-    output logic [1:0]                      row_tile,
+    output logic [TILE_BITS-1:0]            row_tile,
     output logic [GROUP_BITS-1:0]           row_group,
     output logic [2*PORTS-1:0][63:0]        row_data,
     // Tables: of elementwise functions, and of the softmax's exponents.
@@ -53,11 +55,11 @@ module gemm_loader
     output logic [ADDRESS_BITS-1:0]         wide_address,
     output logic [T_N-1:0]                  wide_lanes,
     output logic [T_N-1:0][15:0]            wide_data,
-    // Row tiles to the sequencer, and its word that it is done with one.
+    // Row tiles to the sequencer, and its word that it is done with one, of so many steps.
     output logic                            tile_valid,
     output row_tile_t                       tile,
-    input  logic                            tile_ready,
-    input  logic                            tile_released
+    input  logic                            tile_released,
+    input  logic [COUNT_BITS-1:0]           released_steps
 );
     function automatic int gcd(int a, int b);
         int x, y, rest;
@@ -107,8 +109,15 @@ module gemm_loader
     count_t    row, step, atom, conflicts;
     count_t    digit_block;           // of DIGIT_GROUP lanes, in the digit memory
     address_t  digit_base, digit_tile;
-    logic [1:0] tile_index;
-    logic [1:0] halves_taken;
+    logic [TILE_BITS-1:0] tile_index;
+    // The weight buffer is a ring: a tile may be loaded when there is room for its steps. Row parameters are
+    // kept until a tile is drained, which is one tile later than its digits.
+    localparam int BUFFER_STEPS = 2 * WEIGHT_DEPTH;
+    localparam int MOST_TILES = (1 << TILE_BITS) - 2;
+    logic [TILE_BITS-1:0] tiles_taken;
+    count_t               free_steps, base, place;  // place: of the current step
+    count_t               next_place;
+    assign next_place = place + 1'b1 == count_t'(BUFFER_STEPS) ? '0 : place + 1'b1;
 
     // ---------------------------------------------------------------- weight stream
     logic take_parameters, take_digits, take_table, take_residual;
@@ -149,7 +158,9 @@ module gemm_loader
         logic [T_K-1:0]         channels;    // those that exist
     } group_t;
     group_t group_pipe [0:MEMORY_STAGES-1];
+    // verilator lint_off UNUSEDSIGNAL  // the lanes have been chosen
     group_t group_now;
+    // verilator lint_on UNUSEDSIGNAL
     logic [DIGIT_GROUP-1:0][T_K-1:0][7:0] group_codes;
     logic issue_group;
     assign issue_group = state == GROUPS;
@@ -157,7 +168,7 @@ module gemm_loader
 
     always_ff @(posedge clk) begin
         group_pipe[0].valid <= issue_group && !rst;
-        group_pipe[0].address <= BUFFER_BITS'((tile_index[0] ? WEIGHT_DEPTH : 0) + 32'(step));
+        group_pipe[0].address <= BUFFER_BITS'(place);
         group_pipe[0].row <= row;
         group_pipe[0].rows <= tile_rows;
         group_pipe[0].digit_block <= digit_block;
@@ -206,8 +217,7 @@ module gemm_loader
         end
     end
     always_ff @(posedge clk) begin
-        buffer_address <= group_now.valid ? group_now.address
-                                          : BUFFER_BITS'((tile_index[0] ? WEIGHT_DEPTH : 0) + 32'(step));
+        buffer_address <= group_now.valid ? group_now.address : BUFFER_BITS'(place);
     end
 
     // ---------------------------------------------------------------- residual constant
@@ -226,7 +236,8 @@ module gemm_loader
     // ---------------------------------------------------------------- control
     logic may_load_digits, begin_tile;
     assign may_load_digits = completed >= count_t'(d.after) && (!in_step || undisturbed);
-    assign begin_tile = state == PLAN && halves_taken < 2 && (!from_memory || may_load_digits);
+    assign begin_tile = state == PLAN && free_steps >= count_t'(d.k_steps) && tiles_taken < TILE_BITS'(MOST_TILES)
+                     && (!from_memory || may_load_digits);
     count_t   blocks, next_position, next_block;
     address_t next_block_address;
     logic [2:0] flush;
@@ -239,12 +250,15 @@ module gemm_loader
             state <= IDLE;
             tile_valid <= 1'b0;
             tile_index <= '0;
-            halves_taken <= '0;
+            tiles_taken <= '0;
+            free_steps <= count_t'(BUFFER_STEPS);
+            base <= '0;
             table_free <= '0;
             exponents_free <= '0;
         end else begin
-            if (tile_valid && tile_ready) tile_valid <= 1'b0;
-            halves_taken <= halves_taken + 2'(begin_tile) - 2'(tile_released);
+            tile_valid <= 1'b0;
+            tiles_taken <= tiles_taken + TILE_BITS'(begin_tile) - TILE_BITS'(tile_released);
+            free_steps <= free_steps - (begin_tile ? count_t'(d.k_steps) : '0) + (tile_released ? released_steps : '0);
 
             case (state)
                 IDLE: if (layer_valid && !layer_loaded) begin
@@ -324,6 +338,7 @@ module gemm_loader
                     step <= '0;
                     atom <= '0;
                     conflicts <= '0;
+                    place <= base;
                     digit_tile <= digit_base;
                     flush <= 3'(MEMORY_STAGES);
                     state <= from_memory ? GROUPS : PARAMETERS;
@@ -338,13 +353,16 @@ module gemm_loader
                     if (atom + count_t'(ROWS_PER_BEAT) >= tile_atoms) begin
                         atom <= '0;
                         step <= step + 1'b1;
+                        place <= next_place;
                         if (step + 1'b1 == count_t'(d.k_steps)) state <= ADVANCE;
                     end
                 end
                 GROUPS: begin
                     step <= step + 1'b1;
+                    place <= next_place;
                     if (step + 1'b1 == count_t'(d.k_steps)) begin
                         step <= '0;
+                        place <= base;
                         row <= row + count_t'(DIGIT_GROUP);
                         digit_block <= digit_block + 1'b1;
                         if (digit_block + 1'b1 == count_t'(DIGIT_GROUPS)) begin
@@ -365,6 +383,7 @@ module gemm_loader
             // The tile is loaded: count the blocks that a transposed result of it touches, then hand it over.
             if (state == PLAN) begin
                 planned.index <= tile_index;
+                planned.base <= base;
                 planned.rows <= rows8_here + rows4_here;
                 planned.rows8 <= rows8_here;
                 blocks <= '0;
@@ -388,8 +407,10 @@ module gemm_loader
                                             : DRAIN_ROWS == 2 ? ((tile_rows + 1'b1) >> 1) + conflicts : tile_rows;
                 end
             end
-            if (state == PUSH && (!tile_valid || tile_ready)) begin
+            if (state == PUSH) begin
                 tile <= planned;
+                base <= base + count_t'(d.k_steps) < count_t'(BUFFER_STEPS)
+                      ? base + count_t'(d.k_steps) : base + count_t'(d.k_steps) - count_t'(BUFFER_STEPS);
                 tile_valid <= 1'b1;
                 tile_index <= tile_index + 1'b1;
                 rows_left <= rows_left - tile_rows;

@@ -9,14 +9,16 @@ module gemm_sequencer
 #(
     parameter int T_N = 8,
     parameter int T_K = 8,
-    parameter int WEIGHT_DEPTH = 64,
+    parameter int WEIGHT_DEPTH = 64,  // the weight buffer has twice as many steps
     parameter int BUFFER_BITS = $clog2(2 * WEIGHT_DEPTH)
 ) (
     input  logic                    clk,
     input  logic                    rst,
     // The layer to run; `layer_issued` is high in the cycle of its last step.
     input  logic                    layer_valid,
+    // verilator lint_off UNUSEDSIGNAL  // not every field concerns this module
     input  descriptor_t             d,
+    // verilator lint_on UNUSEDSIGNAL
     output logic                    layer_issued,
     input  logic [COUNT_BITS-1:0]   completed,      // layers
     input  logic [COUNT_BITS-1:0]   drained_tiles,  // token tiles of the last row tile of the layer behind those
@@ -25,6 +27,7 @@ module gemm_sequencer
     input  row_tile_t               tile,
     output logic                    tile_ready,
     output logic                    tile_released,
+    output logic [COUNT_BITS-1:0]   released_steps,
     // One step: operands' addresses; what it means, to the MAC tile; and the lanes that hold tokens.
     output logic                    step_valid,
     output logic                    step_first,
@@ -42,7 +45,7 @@ module gemm_sequencer
 
     logic      running, current_valid;
     row_tile_t current;
-    count_t    token_tile, step, tokens_left;
+    count_t    token_tile, step, place, tokens_left;  // place: of the step in the weight buffer
     address_t  token, x_tile, y_tile;
     count_t    drain_left;
 
@@ -58,10 +61,11 @@ module gemm_sequencer
     assign step_first = step == 0;
     assign step_last = last_step;
     assign activation_word = (x_tile >> WORD_SHIFT) + address_t'(step);
-    assign buffer_address = BUFFER_BITS'((current.index[0] ? WEIGHT_DEPTH : 0) + 32'(step));
+    assign buffer_address = BUFFER_BITS'(step == 0 ? current.base : place);
     assign lanes = last_token_tile ? tokens_left : count_t'(T_N);
 
     assign tile_released = step_valid && last_step && last_token_tile;
+    assign released_steps = count_t'(d.k_steps);
     assign layer_issued = tile_released && current.last;
     assign tile_ready = !current_valid || tile_released;
 
@@ -94,6 +98,7 @@ module gemm_sequencer
         if (drain_left != 0) drain_left <= drain_left - 1'b1;
         if (step_valid) begin
             step <= step + 1'b1;
+            place <= 32'(buffer_address) == 2 * WEIGHT_DEPTH - 1 ? '0 : count_t'(buffer_address) + 1'b1;
             if (last_step) begin
                 // A transposed layer is still being written when its last slot is drained.
                 drain_left <= current.drain_cycles - 1'b1

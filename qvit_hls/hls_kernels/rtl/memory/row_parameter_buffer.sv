@@ -1,5 +1,5 @@
-// Bias, multiplier, shift and channel of the rows of four row tiles: one loading, one in the MAC tile, one
-// draining, one to spare. A beat of the weight stream brings 2 * PORTS rows; row r of a tile is in bank
+// Bias, multiplier, shift and channel of the rows of eight row tiles: loading, loaded, in the MAC tile, draining.
+// A beat of the weight stream brings 2 * PORTS rows; row r of a tile is in bank
 // r % (2 * PORTS). Reads are combinational: ROWS neighbouring rows from a multiple of ROWS on.
 module row_parameter_buffer
     import qvit_pkg::*;
@@ -12,15 +12,15 @@ module row_parameter_buffer
 ) (
     input  logic                      clk,
     input  logic                      write_enable,
-    input  logic [1:0]                write_tile,
+    input  logic [TILE_BITS-1:0]      write_tile,
     input  logic [GROUP_BITS-1:0]     write_group,  // row / (2 * PORTS)
     input  logic [2*PORTS-1:0][63:0]  write_data,
-    input  logic [1:0]                read_tile,
+    input  logic [TILE_BITS-1:0]      read_tile,
     input  logic [ROW_BITS-1:0]       read_row,
     output logic [ROWS-1:0][63:0]     read_data
 );
     localparam int BANKS = 2 * PORTS;
-    localparam int DEPTH = 4 << GROUP_BITS;
+    localparam int DEPTH = 1 << (TILE_BITS + GROUP_BITS);
 
     logic [BANKS-1:0][63:0] word;
     logic [GROUP_BITS-1:0]  group;
@@ -28,7 +28,7 @@ module row_parameter_buffer
 
     // PORTS may be 3: then these are a division by 6 of a few bits.
     assign group = GROUP_BITS'(read_row / BANKS);
-    assign first = read_row % BANKS;
+    assign first = ROW_BITS'(32'(read_row) % BANKS);
 
     for (genvar b = 0; b < BANKS; b++) begin : bank
         logic [63:0] content [0:DEPTH-1];

@@ -1,5 +1,6 @@
-// The digits of two row tiles: one in use, the other being loaded. Every atom row has its own RAM, as wide as
-// one step of T_K digits. Address: half * WEIGHT_DEPTH + step. Read latency READ_LATENCY.
+// The digits of the row tiles in use and to come: a ring of 2 * WEIGHT_DEPTH steps, room for two of the longest
+// tiles or many short ones. Every atom row has its own RAM, as wide as one step of T_K digits. Read latency
+// READ_LATENCY.
 module weight_buffer #(
     parameter int T_M = 16,
     parameter int T_K = 8,
