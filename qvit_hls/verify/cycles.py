@@ -127,6 +127,15 @@ def utilisation(ideal: float, cycles: int) -> float:
     return ideal / cycles if cycles else 0.0
 
 
+def busy(layers: Sequence[LayerCycles]) -> int:
+    """Cycles in which at least one of some layers has begun and is not complete."""
+    total, until = 0, 0
+    for layer in sorted(layers, key=lambda layer: layer.begin):
+        total += max(layer.complete - max(layer.begin, until), 0)
+        until = max(until, layer.complete)
+    return total
+
+
 def read_layers(program: Path) -> list[ProgramLayer]:
     """The layers of a project's ``program.json``.
 

@@ -86,17 +86,30 @@ class Reference:
         Returns:
             The golden logits of these images, ``[n, classes]``.
         """
+        self._logits.append(self._output(trace))
+        return self._run(batch, trace, progress)
+
+    def compare_logits(self, batch: slice, logits: np.ndarray, progress: Progress) -> np.ndarray:
+        """For images without a trace: note their logits ``[n, classes]`` for the accuracy.
+
+        Returns:
+            The golden logits.
+        """
+        self._logits.append(logits)
+        return self._run(batch, None, progress)
+
+    def _run(self, batch: slice, trace: np.ndarray | None, progress: Progress) -> np.ndarray:
         part = torch.from_numpy(self._images.images[batch])
         golden = []
         for chunk in _slices(len(part), max(1, _GOLDEN_WORDS // self._layout.words)):
             started = time.perf_counter()
             values = {name: value.numpy() for name, value in self._graph.run(part[chunk]).items()}
             self.seconds += time.perf_counter() - started
-            self._comparison.add(values, trace[chunk])
-            golden.append(values[self._graph.outputs[0]].reshape(len(trace[chunk]), -1))
+            if trace is not None:
+                self._comparison.add(values, trace[chunk])
+            golden.append(values[self._graph.outputs[0]].reshape(chunk.stop - chunk.start, -1))
             progress("compare", batch.start + chunk.stop, len(self._images))
         self._golden_logits += golden
-        self._logits.append(self._output(trace))
         return np.concatenate(golden)
 
     @property

@@ -114,8 +114,18 @@ def test_a_wrong_value_is_located_and_its_vector_saved(rtl_project: Path) -> Non
             0.0,
             "Image 0, trace off: 1 of 3 logits differ; the first is logit 1: ",
         ),
-        (Fault.SKIPS_WEIGHTS, "fc", 0.0, "Image 0, trace on, ended with 2 words taken from weights0, of 3."),
-        (Fault.EXTRA_RESULT, "head", 0.0, "Image 0, trace on, ended with 4 words given to result, of 3."),
+        (
+            Fault.SKIPS_WEIGHTS,
+            "fc",
+            0.0,
+            "The frame of image 0, trace on, ended with 2 words taken from weights0",
+        ),
+        (
+            Fault.EXTRA_RESULT,
+            "head",
+            0.0,
+            "The frame of image 0, trace on, ended with 4 words given to result",
+        ),
         (Fault.WITHDRAWS, "head", 0.6, "The stream result changed or withdrew a word before it was taken"),
         (
             Fault.STAYS_BUSY,
@@ -134,6 +144,20 @@ def test_what_no_traced_value_shows_is_found_too(
     assert not report.passed
     assert report.problems[0].startswith(message)
     assert cosim_verdict(report).plain.startswith("FAILED: 0 mismatches")
+
+
+def test_without_the_trace_the_logits_alone_are_compared(rtl_project: Path) -> None:
+    report = run_cosim(rtl_project, count=4, traced=False)
+    assert report.passed
+    assert [(layer.layer, layer.values, layer.mismatches) for layer in report.layers] == [("result", 12, 0)]
+    assert report.untraced == ("image", "patches", "fc")
+    assert (report.frame_cycles, report.traced_cycles) == ((148,) * 4, ())
+    assert report.cycles is not None and report.cycles.total == 148
+    write_data(rtl_project / "data", Fault.WRONG, where=4)
+    report = run_cosim(rtl_project, count=4, traced=False)
+    assert report.layers[0].mismatches == 4
+    assert len(report.problems) == 4
+    assert cosim_verdict(report).plain.startswith("NOT EQUAL: 4 mismatches in 12 values of 1 layer, 4 images")
 
 
 def test_a_hung_design_is_ended_and_its_state_told(rtl_project: Path) -> None:

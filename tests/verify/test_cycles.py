@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from qvit_hls.errors import QvitError
-from qvit_hls.verify.cycles import ATTENTION, LINEAR, VECTOR, ProgramLayer, frame_cycles, read_layers
+from qvit_hls.verify.cycles import (
+    ATTENTION,
+    LINEAR,
+    VECTOR,
+    LayerCycles,
+    ProgramLayer,
+    busy,
+    frame_cycles,
+    read_layers,
+)
 
 LAYERS = [
     ProgramLayer("norm", "layer_norm", VECTOR, 0),
@@ -54,6 +63,12 @@ def test_layers_overlap_and_runs_of_a_kind_are_counted_once() -> None:
     ]
     assert cycles.groups[0].utilisation == pytest.approx(80 / 69)
     assert cycles.to_json()["groups"][1]["utilisation"] == 1.0
+
+
+def test_cycles_of_several_layers_count_once_and_gaps_do_not() -> None:
+    spans = [(30, 50), (0, 10), (5, 20), (35, 40)]
+    assert busy([LayerCycles(LAYERS[0], begin, complete, 0) for begin, complete in spans]) == 20 + 20
+    assert busy([]) == 0
 
 
 def test_without_every_layers_events_there_are_no_cycles() -> None:

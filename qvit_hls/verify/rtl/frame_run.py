@@ -118,6 +118,7 @@ class FrameRun:
         patience: cycles without any progress that end the run.
         seconds: that one image may take.
         waves: FST file to write.
+        traced: whether images also run with the trace on, before all run without.
     """
 
     model: Model
@@ -129,11 +130,12 @@ class FrameRun:
     patience: int
     seconds: float
     waves: Path | None = None
+    traced: bool = True
 
     def run(
         self, codes: np.ndarray, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> Frames:
-        """Run every image twice: all of them with the trace on, then all without.
+        """Run every image: all of them with the trace on, unless that is not wanted, then all without.
 
         Args:
             codes: int8 ``[n, ...]``.
@@ -146,24 +148,32 @@ class FrameRun:
         with tempfile.TemporaryDirectory(prefix="qvit-cosim-") as name:
             folder = Path(name)
             self._prepare(folder, codes)
-            total = 2 * len(codes) * self.sizes.layers
+            total = (1 + self.traced) * len(codes) * self.sizes.layers
 
             def poll() -> None:
                 progress(min(total, _read_progress(folder / "progress")), total)
 
-            run_test(
-                self.model,
-                "qvit_hls.verify.rtl.frame_test",
-                folder,
-                seed=self.stalls.seed,
-                waves=self.waves,
-                seconds=self.seconds * len(codes) + _GRACE_SECONDS,
-                poll=poll,
-            )
+            self.simulate(folder, len(codes), poll)
             state = json.loads((folder / "outcome.json").read_text())
             self._check_finished(state, len(codes))
             progress(total, total)
             return self._collect(folder, len(codes), state)
+
+    def simulate(self, folder: Path, images: int, poll: Callable[[], None]) -> None:
+        """Run the plan in ``folder``, which leaves ``outcome.json`` and the bench's files there.
+
+        Raises:
+            QvitError: the simulation failed.
+        """
+        run_test(
+            self.model,
+            "qvit_hls.verify.rtl.frame_test",
+            folder,
+            seed=self.stalls.seed,
+            waves=self.waves,
+            seconds=self.seconds * images + _GRACE_SECONDS,
+            poll=poll,
+        )
 
     def _prepare(self, folder: Path, codes: np.ndarray) -> None:
         for name, _ in self.design.inputs:
@@ -173,8 +183,8 @@ class FrameRun:
         images[:, : self.sizes.image_bytes] = codes.reshape(len(codes), -1)
         (folder / "image.bin").write_bytes(images.tobytes())
         inputs = {
-            "frames": 2 * len(codes),
-            "traced_frames": len(codes),
+            "frames": (1 + self.traced) * len(codes),
+            "traced_frames": self.traced * len(codes),
             "images": len(codes),
             "layers": self.sizes.layers,
             "packed_words": _pack(self.sizes.words(self.design)),
@@ -189,12 +199,8 @@ class FrameRun:
         if not state["hung"] and not state["late"]:
             return
         frame, begun, complete = state["frame"], state["layer_issued"], state["layer_completed"]
-        traced = frame < images
         passed = _unpack(state["packed_passed"], len(self.design.streams))
-        wanted = self.sizes.words(self.design)
-        if not traced:
-            wanted[-1] = 0
-        streams = list(zip(self.design.streams, passed, wanted, strict=True))
+        streams = list(zip(self.design.streams, passed, self._wanted(frame, images), strict=True))
         inputs = len(self.design.inputs)
         waiting = [name for i, name in enumerate(self.design.streams[:inputs]) if state["offered"] >> i & 1]
         why = (
@@ -203,19 +209,28 @@ class FrameRun:
             else f"The simulation took longer than {self.seconds * images:g} seconds"
         )
         raise HungError(
-            f"{why} and was stopped in cycle {state['cycle']:,} of image {frame % images}, "
-            f"trace {'on' if traced else 'off'}. "
+            f"{why} and was stopped in cycle {state['cycle']:,} of {self._name(frame, images)}. "
             f"Layers: {begun} of {self.sizes.layers} begun{self._last(begun)}, {complete} complete"
             f"{self._last(complete)}. Words taken: {_counts(streams[:inputs])}; "
             f"given: {_counts(streams[inputs:])}. Offered and not taken: {', '.join(waiting) or 'none'}. "
             f"Allow more with {'--timeout' if state['hung'] else '--limit'}."
         )
 
+    def _is_traced(self, frame: int, images: int) -> bool:
+        return self.traced and frame < images
+
+    def _name(self, frame: int, images: int) -> str:
+        return f"image {frame % images}, trace {'on' if self._is_traced(frame, images) else 'off'}"
+
+    def _wanted(self, frame: int, images: int) -> list[int]:
+        words = self.sizes.words(self.design)
+        return words if self._is_traced(frame, images) else [*words[:-1], 0]
+
     def _last(self, count: int) -> str:
         return f" (last {self.layers[count - 1]})" if 0 < count <= len(self.layers) else ""
 
     def _collect(self, folder: Path, images: int, state: dict[str, Any]) -> Frames:
-        frames = 2 * images
+        frames = (1 + self.traced) * images
         streams = self.design.streams
         table = np.fromfile(folder / "frames.bin", "<u4").reshape(frames, 1 + len(streams)).astype(np.int64)
         counts = table[:, 1:]
@@ -234,12 +249,12 @@ class FrameRun:
             last = rows[-1, 1:].tolist() if len(rows) else [0, 0]
             if last != [self.sizes.layers] * 2:
                 problems.append(
-                    f"{_frame(frame, images)} ended with {last[0]} layers begun and {last[1]} complete, of "
-                    f"{self.sizes.layers}."
+                    f"The frame of {self._name(frame, images)}, ended with {last[0]} layers begun and "
+                    f"{last[1]} complete, of {self.sizes.layers}."
                 )
         return Frames(
             result=_words(folder / "result.bin", counts[:, -2], self.sizes.classes),
-            trace=_words(folder / "trace.bin", counts[:images, -1], self.sizes.trace_words),
+            trace=_words(folder / "trace.bin", counts[: self.traced * images, -1], self.sizes.trace_words),
             cycles=table[:, 0].tolist(),
             events=of_frame,
             problems=problems,
@@ -250,17 +265,12 @@ class FrameRun:
     def _miscounted(self, counts: np.ndarray, images: int) -> Iterator[str]:
         inputs = len(self.design.inputs)
         for frame, row in enumerate(counts):
-            wanted = self.sizes.words(self.design)
-            if frame >= images:
-                wanted[-1] = 0
+            wanted = self._wanted(frame, images)
             for index, (name, count, want) in enumerate(zip(self.design.streams, row, wanted, strict=True)):
                 if count != want:
                     did = "taken from" if index < inputs else "given to"
-                    yield f"{_frame(frame, images)} ended with {count:,} words {did} {name}, of {want:,}."
-
-
-def _frame(frame: int, images: int) -> str:
-    return f"Image {frame % images}, trace {'on' if frame < images else 'off'},"
+                    name_of = self._name(frame, images)
+                    yield f"The frame of {name_of}, ended with {count:,} words {did} {name}, of {want:,}."
 
 
 def _counts(streams: Sequence[tuple[str, int, int]]) -> str:
