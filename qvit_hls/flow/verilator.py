@@ -247,6 +247,7 @@ def _digest(
         "" if compiler is None else f"{compiler.path} {compiler.version}",
         top,
         *options,
+        *_make_variables(Path(simulators.verilator.path)),
         *(f"{name}={value}" for name, value in sorted(parameters.items())),
     ]
     digest = hashlib.sha256("\0".join(described).encode())
