@@ -1,10 +1,9 @@
-"""Requantization, reciprocal and square root in SystemVerilog against Python's integers and the integer reference."""
+"""Requantization, reciprocal and square root in SystemVerilog against Python and the integer reference."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ _ROOT = {8: 20, 16: 21, 48: 22, 56: 23}
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("arithmetic"), "arithmetic", {})
+    return Bench(tmp_path_factory.mktemp("arithmetic"), "arithmetic", {}, "-O1")
 
 
 def call(bench: Bench, selector: int, *columns: np.ndarray | int) -> np.ndarray:
@@ -43,7 +42,7 @@ def corner_operands(width: int, qmaxes: list[int]) -> np.ndarray:
 
 
 def random_operands(width: int, qmax_bits: int, count: int) -> np.ndarray:
-    """Operands ``[count, 4]``; values of every bit length, and for half of them a shift that fits the result."""
+    """Operands ``[count, 4]``; values of every bit length; half of the shifts fit the result."""
     rng = np.random.default_rng(width)
     values = rng.integers(-(1 << (width - 1)), 1 << (width - 1), count) >> rng.integers(0, width, count)
     multipliers = rng.integers(0, 1 << 17, count) >> (rng.integers(0, 17, count) * (rng.random(count) < 0.3))
@@ -68,8 +67,8 @@ def test_requantize_equals_the_contract_at_all_corners(bench: Bench, width: int)
 
 
 @pytest.mark.parametrize("width", _REQUANTIZE)
-def test_requantize_equals_the_contract_on_a_million_values(bench: Bench, width: int) -> None:
-    operands = random_operands(width, 15, 1_000_000)
+def test_requantize_equals_the_contract_on_random_values(bench: Bench, width: int) -> None:
+    operands = random_operands(width, 15, 1_000_000 if width == 27 else 200_000)
     expected = requantized(operands)
     inside = np.abs(expected) < operands[:, 3]
     assert 0.1 < inside.mean() < 0.9, "both clamped and unclamped results must be frequent"

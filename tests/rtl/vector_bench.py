@@ -40,8 +40,14 @@ def sources() -> list[str]:
     return [str(RTL / name) for name in SOURCES]
 
 
-def verilator(folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run Verilator in ``folder``; the test is skipped where there is none."""
+def verilator(
+    folder: Path, arguments: Sequence[str], optimization: str = "-O1"
+) -> subprocess.CompletedProcess[str]:
+    """Run Verilator in ``folder``; the test is skipped where there is none.
+
+    Args:
+        optimization: of the compiler, for a model that is built.
+    """
     tool = find_verilator()
     if tool is None:
         pytest.skip("Verilator is not installed")
@@ -50,24 +56,28 @@ def verilator(folder: Path, arguments: Sequence[str]) -> subprocess.CompletedPro
     if package is not None and Path(tool.path).is_relative_to(package):
         environment["VERILATOR_ROOT"] = str(package)
     # The Python package's makefile does not know how a compiler takes a precompiled header.
-    environment["MAKEFLAGS"] = " -- CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1"
-    return subprocess.run([*tool.command, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    environment["MAKEFLAGS"] = f" -- CFG_CXXFLAGS_PCH_I=-include OPT_FAST={optimization} OPT_SLOW=-O0 OPT_GLOBAL=-O0"
+    return subprocess.run(
+        [*tool.command, *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
 
 
 class Bench:
     """One verilated bench: a top module ``vector_<name>.sv`` and its main program ``vector_<name>.cpp``."""
 
-    def __init__(self, folder: Path, name: str, parameters: Mapping[str, int]) -> None:
-        defines = [f"-D{key}={value}" for key, value in parameters.items()]
+    def __init__(self, folder: Path, name: str, parameters: Mapping[str, int], optimization: str) -> None:
+        defines = [
+            argument for key, value in parameters.items() for argument in ("-CFLAGS", f"-D{key}={value}")
+        ]
         arguments = [
             *("--cc", "--exe", "--build", "-j", "1", "-O3", "--assert", "--x-initial", "unique"),
-            *("-Wno-fatal", "-CFLAGS", " ".join(["-O1", *defines]), "--Mdir", str(folder / "build")),
+            *("-Wno-fatal", "--Mdir", str(folder / "build"), *defines),
             *(f"-G{key}={value}" for key, value in parameters.items()),
             *("--top-module", f"vector_{name}", "-o", "bench"),
             *sources(),
             *(str(HERE / f"vector_{name}{suffix}") for suffix in (".sv", ".cpp")),
         ]
-        result = verilator(folder, arguments)
+        result = verilator(folder, arguments, optimization)
         assert result.returncode == 0, result.stdout + result.stderr
         self._program = folder / "build" / "bench"
 

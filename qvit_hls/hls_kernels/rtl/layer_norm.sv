@@ -5,8 +5,8 @@
 // Two passes of one channel per cycle for each token tile: moments, then codes. The moments of tile t + 1 come before
 // the codes of tile t, so that root and reciprocal, one token per cycle, run meanwhile:
 //   moments 0, moments 1, codes 0, moments 2, codes 1, .., codes last-1, codes last
-// `done` follows `start` by 2 * d.k * tiles + 8 cycles when there is more than one tile and d.k is at least SCALING
-// (below); a single tile takes 2 * d.k + 8 + SCALING - (T_N - d.tokens) cycles.
+// `done` follows `start` by 2 * d.k * tiles + 8 cycles when there is more than one tile and d.k is at least 10 + T_N plus
+// the latency of layer_norm_scale.sv, L; a single tile takes 2 * d.k + 16 + L + d.tokens cycles.
 module layer_norm #(
     parameter int T_N = 40,
     parameter int MAX_CHANNELS = 192

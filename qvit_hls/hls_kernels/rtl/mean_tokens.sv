@@ -1,7 +1,7 @@
 // Mean over all tokens, channel by channel: y = requantize(sum_t x[t], d.multiplier, d.shift, d.qmax), written as token 0
 // (lane 0) of the result, both in the wide memory. One token tile per cycle: all lanes go through an adder tree.
 //
-// `done` follows `start` by d.k * tiles + 7 + $clog2(T_N) cycles.
+// `done` follows `start` by d.k * tiles + 8 + $clog2(T_N) cycles.
 module mean_tokens #(
     parameter int T_N = 40,
     parameter int MAX_TOKENS = 197

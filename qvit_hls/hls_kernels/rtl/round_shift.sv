@@ -1,4 +1,4 @@
-// result = clamp((value + 2**distance) >>> (distance+1), +-qmax): an arithmetic shift that rounds half up.
+// result = clamp((value + 2**distance) >>> (distance+1), +-qmax): an arithmetic shift that rounds half up. WIDTH <= 64,
 // 0 <= distance <= 49, 0 < qmax < 2**(RESULT_BITS-1). One value per cycle, latency 2; operands are sampled together.
 //
 // With w = value >>> distance, the unclamped result is (w + 1) >>> 1. It leaves +-qmax exactly where
@@ -19,44 +19,44 @@ module round_shift #(
     localparam int WINDOW = RESULT_BITS;
     localparam int BEFORE_1 = WINDOW + 3;
     localparam int BEFORE_4 = BEFORE_1 + 12;
-    localparam int EXTENDED = BEFORE_4 + 48 > WIDTH ? BEFORE_4 + 48 : WIDTH;
 
-    logic signed [EXTENDED-1:0] extended;
-    logic [BEFORE_4-1:0]        by_16;
-    logic [BEFORE_1-1:0]        by_4;
-    logic [WINDOW-1:0]          by_1;
-    logic [3:0]                 steps_16;
-    logic [3:0]                 steps_4;
-    logic [3:0]                 steps_1;
-    logic                       sign;
-    logic                       lost;
+    logic signed [63:0]  extended;
+    logic [BEFORE_4-1:0] by_16;
+    logic [BEFORE_1-1:0] by_4;
+    logic [WINDOW-1:0]   by_1;
+    logic [3:0]          step_16;
+    logic [3:0]          step_4;
+    logic [3:0]          step_1;
+    logic                sign;
 
-    assign extended = EXTENDED'(value);
+    assign extended = 64'(value);
     assign sign = value[WIDTH-1];
-    assign steps_16 = 4'd1 << distance[5:4];
-    assign steps_4 = 4'd1 << distance[3:2];
-    assign steps_1 = 4'd1 << distance[1:0];
+    assign step_16 = 4'd1 << distance[5:4];
+    assign step_4 = 4'd1 << distance[3:2];
+    assign step_1 = 4'd1 << distance[1:0];
 
-    always_comb begin
-        for (int i = 0; i < BEFORE_4; i++)
-            by_16[i] = |({extended[i+48], extended[i+32], extended[i+16], extended[i]} & steps_16);
-        for (int i = 0; i < BEFORE_1; i++)
-            by_4[i] = |({by_16[i+12], by_16[i+8], by_16[i+4], by_16[i]} & steps_4);
-        for (int i = 0; i < WINDOW; i++)
-            by_1[i] = |({by_4[i+3], by_4[i+2], by_4[i+1], by_4[i]} & steps_1);
+    assign by_16 = ({BEFORE_4{step_16[0]}} & BEFORE_4'(extended)) |
+                   ({BEFORE_4{step_16[1]}} & BEFORE_4'(extended >>> 16)) |
+                   ({BEFORE_4{step_16[2]}} & BEFORE_4'(extended >>> 32)) |
+                   ({BEFORE_4{step_16[3]}} & BEFORE_4'(extended >>> 48));
+    assign by_4 = ({BEFORE_1{step_4[0]}} & by_16[0+:BEFORE_1]) | ({BEFORE_1{step_4[1]}} & by_16[4+:BEFORE_1]) |
+                  ({BEFORE_1{step_4[2]}} & by_16[8+:BEFORE_1]) | ({BEFORE_1{step_4[3]}} & by_16[12+:BEFORE_1]);
+    assign by_1 = ({WINDOW{step_1[0]}} & by_4[0+:WINDOW]) | ({WINDOW{step_1[1]}} & by_4[1+:WINDOW]) |
+                  ({WINDOW{step_1[2]}} & by_4[2+:WINDOW]) | ({WINDOW{step_1[3]}} & by_4[3+:WINDOW]);
 
-        // A bit above the window is lost unless the step moves it in.
-        lost = 1'b0;
-        for (int i = BEFORE_4; i < WIDTH - 1; i++)
-            for (int step = 0; step < 4; step++)
-                if (i >= BEFORE_4 + 16 * step && steps_16[step] && value[i] != sign) lost = 1'b1;
-        for (int i = BEFORE_1; i < BEFORE_4; i++)
-            for (int step = 0; step < 4; step++)
-                if (i >= BEFORE_1 + 4 * step && steps_4[step] && by_16[i] != sign) lost = 1'b1;
-        for (int i = WINDOW; i < BEFORE_1; i++)
-            for (int step = 0; step < 4; step++)
-                if (i >= WINDOW + step && steps_1[step] && by_4[i] != sign) lost = 1'b1;
-    end
+    // Bits above the window are lost unless a step moves them in; they must equal the sign.
+    logic [63:0]          over_16;
+    logic [11:0]          over_4;
+    logic [2:0]           over_1;
+    logic                 lost;
+
+    assign over_16 = (extended ^ {64{sign}}) >> BEFORE_4;
+    assign over_4 = by_16[BEFORE_4-1:BEFORE_1] ^ {12{sign}};
+    assign over_1 = by_4[BEFORE_1-1:WINDOW] ^ {3{sign}};
+    assign lost = (step_16[0] && over_16 != '0) || (step_16[1] && over_16 >> 16 != '0) ||
+                  (step_16[2] && over_16 >> 32 != '0) || (step_4[0] && over_4 != '0) ||
+                  (step_4[1] && over_4[11:4] != '0) || (step_4[2] && over_4[11:8] != '0) ||
+                  (step_1[0] && over_1 != '0) || (step_1[1] && over_1[2:1] != '0) || (step_1[2] && over_1[2]);
 
     logic [WINDOW-1:0] window_q;
     logic [WINDOW-1:0] qmax_q;

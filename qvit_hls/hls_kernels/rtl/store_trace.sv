@@ -1,6 +1,6 @@
 // A layer's result for the trace: for every token t < d.trace_tokens and channel c < d.trace_channels its value in the
 // memory d.trace_memory, sign-extended to 16 bits, token by token. One value per cycle while the stream is ready;
-// `done` follows `start` by the number of values + 6 cycles when it always is, and by 1 when there is nothing to trace.
+// `done` follows `start` by the number of values + 7 cycles when it always is, and by 1 when there is nothing to trace.
 module store_trace #(
     parameter int T_N = 40,
     parameter int T_K = 8

@@ -1,0 +1,208 @@
+// Runs vector units on modelled memories: whatever any unit writes at any time is done and shows in the output.
+//
+// Input, cases one after the other, int32 words unless said otherwise:
+//   unit (0 norm, 1 softmax, 2 mean, 3 image, 4 result, 5 trace), stall (streams pause with stall/256), seed, limit of
+//   cycles, channels per lane, maximum tiles, image words, table entries, descriptor[32]
+//   wide int16[channels][T_N], activation int8[channels][T_N], digit likewise, maximum int16[tiles][T_N],
+//   image bytes[16 * words], table bytes[entries]
+// Output: cycles from start to done (-1: limit reached), writes, writes after done, breaches of valid/ready, image
+//   words taken, values streamed; wide, activation, digit as above; normalizers int32[4096], -1 where none was written;
+//   streamed int16[values]
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "Vvector_units.h"
+
+namespace {
+
+constexpr int READ_LATENCY = 2, UNITS = 6, AFTER = 40;
+
+struct Header {
+    int32_t unit, stall, seed, limit, channels, tiles, image_words, table_entries;
+    uint32_t descriptor[32];
+};
+
+template <class T> std::vector<T> read(size_t count) {
+    std::vector<T> data(count);
+    if (count != 0 && std::fread(data.data(), sizeof(T), count, stdin) != count) std::exit(1);
+    return data;
+}
+
+template <class T> void write(const std::vector<T> &data) { std::fwrite(data.data(), sizeof(T), data.size(), stdout); }
+
+class Bench {
+public:
+    Bench() : context(new VerilatedContext) {
+        context->randReset(2);
+        context->randSeed(11);
+        top.reset(new Vvector_units(context.get()));
+        top->rst = 1;
+        top->start = top->table_write = top->image_valid = top->result_ready = top->trace_ready = 0;
+        for (int i = 0; i < 4; ++i) edge();
+        top->rst = 0;
+    }
+
+    void run(const Header &header) {
+        const size_t cells = static_cast<size_t>(header.channels) * T_N;
+        wide = read<int16_t>(cells);
+        activation = read<int8_t>(cells);
+        digit = read<int8_t>(cells);
+        maximum = read<int16_t>(static_cast<size_t>(header.tiles) * T_N);
+        image = read<uint8_t>(16 * static_cast<size_t>(header.image_words));
+        const std::vector<uint8_t> table = read<uint8_t>(static_cast<size_t>(header.table_entries));
+        normalizer.assign(4096, -1);
+        streamed.clear();
+        writes = late_writes = breaches = words_taken = 0;
+        random = static_cast<uint32_t>(header.seed);
+        std::memcpy(&top->d, header.descriptor, sizeof header.descriptor);
+
+        for (size_t i = 0; i < table.size(); ++i) {
+            top->table_write = 1;
+            top->table_entry = static_cast<uint8_t>(i);
+            top->table_data = table[i];
+            step(header, false);
+        }
+        top->table_write = 0;
+
+        int32_t cycles = -1, left = header.limit;
+        top->start = 1u << header.unit;
+        // The cycle of `start` is cycle 0.
+        for (int32_t cycle = 0; left > 0; ++cycle, --left) {
+            const uint32_t done = step(header, cycles >= 0);
+            top->start = 0;
+            if (done != 0 && (cycles >= 0 || done != 1u << header.unit)) ++late_writes;
+            if (done != 0 && cycles < 0) {
+                cycles = cycle;
+                left = AFTER;
+            }
+        }
+        const int32_t summary[] = {cycles,      writes, late_writes, breaches,
+                                   words_taken, static_cast<int32_t>(streamed.size())};
+        std::fwrite(summary, sizeof summary, 1, stdout);
+        write(wide);
+        write(activation);
+        write(digit);
+        write(normalizer);
+        write(streamed);
+    }
+
+private:
+    std::unique_ptr<VerilatedContext> context;
+    std::unique_ptr<Vvector_units> top;
+    std::vector<int16_t> wide, maximum, streamed;
+    std::vector<int8_t> activation, digit;
+    std::vector<uint8_t> image;
+    std::vector<int32_t> normalizer;
+    uint32_t address_before[READ_LATENCY][5] = {};
+    int32_t writes, late_writes, breaches, words_taken;
+    uint32_t random;
+    int held_result = -1, held_trace = -1;
+
+    void edge() {
+        top->clk = 0;
+        top->eval();
+        top->clk = 1;
+        top->eval();
+    }
+
+    bool chance(int stall) {
+        random = random * 1664525u + 1013904223u;
+        return static_cast<int>(random >> 24) >= stall;
+    }
+
+    // One cycle; which units are done in it.
+    uint32_t step(const Header &header, bool finished) {
+        // A word that was offered stays until it is taken.
+        if (!top->image_valid)
+            top->image_valid = words_taken < header.image_words && header.unit == 3 && chance(header.stall);
+        if (top->image_valid) std::memcpy(&top->image_data, &image[16 * static_cast<size_t>(words_taken)], 16);
+        top->result_ready = chance(header.stall);
+        top->trace_ready = chance(header.stall);
+
+        // Of several units that read at once, the one that was started counts: the others' data is not used.
+        const int reader = header.unit < 3 ? header.unit : header.unit == 4 ? 3 : 4;
+        const size_t channels = static_cast<size_t>(header.channels);
+        const size_t channel = std::min<size_t>(address_before[READ_LATENCY - 1][reader], channels - 1);
+        if (header.unit == 5) {
+            int8_t word[2][T_N][T_K];
+            for (size_t n = 0; n < T_N; ++n)
+                for (size_t k = 0; k < T_K; ++k) {
+                    word[0][n][k] = activation[std::min(channel / T_K * T_K + k, channels - 1) * T_N + n];
+                    word[1][n][k] = digit[std::min(channel / T_K * T_K + k, channels - 1) * T_N + n];
+                }
+            std::memcpy(&top->activation_data, word[0], sizeof word[0]);
+            std::memcpy(&top->digit_data, word[1], sizeof word[1]);
+        }
+        std::memcpy(&top->wide_data, &wide[channel * T_N], 2 * T_N);
+        top->clk = 0;
+        top->eval();
+        if (!maximum.empty()) {
+            const size_t tile = std::min<size_t>(top->maximum_tile, maximum.size() / T_N - 1);
+            std::memcpy(&top->maximum, &maximum[tile * T_N], 2 * T_N);
+            top->eval();
+        }
+
+        check_stream(top->result_valid, top->result_ready, top->result_data, held_result);
+        check_stream(top->trace_valid, top->trace_ready, top->trace_data, held_trace);
+        if (top->norm_write) write_column(activation, top->norm_address, &top->norm_data, finished);
+        if (top->softmax_write) write_column(digit, top->softmax_address, &top->softmax_data, finished);
+        if (top->mean_write) {
+            count(finished);
+            if (top->mean_address < channels) wide[top->mean_address * T_N] = static_cast<int16_t>(top->mean_data);
+        }
+        if (top->image_write) {
+            count(finished);
+            const uint8_t *pixels = reinterpret_cast<const uint8_t *>(&top->image_pixels);
+            for (size_t i = 0; i < IMAGE_PIXELS; ++i)
+                if (top->image_address + i < channels && top->image_lane < T_N)
+                    activation[(top->image_address + i) * T_N + top->image_lane] = static_cast<int8_t>(pixels[i]);
+        }
+        if (top->normalizer_write) {
+            count(finished);
+            normalizer[top->normalizer_token] = static_cast<int32_t>(top->normalizer);
+        }
+        if (top->image_ready && !finished && header.unit != 3) ++breaches;
+        const bool taken = top->image_valid && top->image_ready;
+        const uint32_t done = top->done;
+        for (int i = READ_LATENCY - 1; i > 0; --i)
+            std::copy(address_before[i - 1], address_before[i - 1] + 5, address_before[i]);
+        for (int i = 0; i < 5; ++i) address_before[0][i] = top->read_address[static_cast<size_t>(i)];
+        top->clk = 1;
+        top->eval();
+        if (taken) {
+            ++words_taken;
+            top->image_valid = 0;
+        }
+        return done;
+    }
+
+    void count(bool finished) {
+        ++writes;
+        if (finished) ++late_writes;
+    }
+
+    void write_column(std::vector<int8_t> &memory, size_t address, const void *data, bool finished) {
+        count(finished);
+        if (address * T_N < memory.size()) std::memcpy(&memory[address * T_N], data, T_N);
+    }
+
+    // A value that was not taken must still be there, unchanged.
+    void check_stream(bool valid, bool ready, uint16_t data, int &held) {
+        if (held >= 0 && (!valid || data != held)) ++breaches;
+        if (valid && ready) streamed.push_back(static_cast<int16_t>(data));
+        held = valid && !ready ? data : -1;
+    }
+};
+
+}  // namespace
+
+int main() {
+    Bench bench;
+    Header header;
+    while (std::fread(&header, sizeof header, 1, stdin) == 1) bench.run(header);
+    return 0;
+}
