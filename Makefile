@@ -12,13 +12,14 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt $(PIP_ARGS)
 
-.PHONY: help venv install install-dev demo test lint types pytest bench wheel clean
+.PHONY: help venv install install-dev demo test lint types pytest bench area wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "demo         generate the digits accelerator and prove it bit-exact"
 	@echo "test         lint, types and tests"
 	@echo "bench        benchmarks, side by side with hls4ml (minutes)"
+	@echo "area         synthesis of the RTL: LUTs, registers, DSP slices, logic depth (minutes)"
 	@echo "install      the package in $(VENV)"
 	@echo "install-dev  the package with what tests and benchmarks need"
 	@echo "lint         ruff"
@@ -67,6 +68,9 @@ bench: install-dev
 	$(BIN)/python benchmarks/csim_speed.py --json benchmarks/results/csim_speed.json
 	$(BIN)/python benchmarks/hls4ml_compare.py --ours benchmarks/results/csim_speed.json --json benchmarks/results/hls4ml_compare.json
 	$(BIN)/python benchmarks/numerics.py
+
+area: install-dev
+	$(BIN)/python benchmarks/area.py
 
 wheel: install-dev
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -1,0 +1,108 @@
+"""The units whose area is measured: for each its RTL and the parameters to try.
+
+To add one, append a :class:`Unit` to ``UNITS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import qvit_hls
+
+RTL = Path(qvit_hls.__file__).parent / "hls_kernels" / "rtl"
+#: Simulation only; synthesis brings its own primitives.
+_SIMULATION = ("primitives", "mac_functional.sv")
+
+Parameters = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One synthesis.
+
+    Attributes:
+        parameters: of the unit's top module.
+        flatten: whether modules are optimized together, and the longest path is looked for. Otherwise each
+            module is synthesized once however often it is used: the way for large arrays.
+        what: a word on what the trial is for, if it is not just a point of the grid.
+    """
+
+    parameters: Parameters
+    flatten: bool = False
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """RTL whose area is measured.
+
+    Attributes:
+        name: the name of its records' file.
+        top: its top module.
+        sources: patterns below the RTL folder, packages first; a file counts once.
+        trials: what is synthesized.
+    """
+
+    name: str
+    top: str
+    sources: tuple[str, ...]
+    trials: tuple[Trial, ...]
+
+    def files(self) -> list[Path]:
+        """The files that the patterns name, in their order."""
+        found: dict[Path, None] = {}
+        for pattern in self.sources:
+            for path in sorted(RTL.glob(pattern)):
+                if not any(part in path.parts for part in _SIMULATION):
+                    found[path] = None
+        return list(found)
+
+
+#: Accumulators hold the sums of this many products of the largest operands.
+MAC_CHANNELS = 1536
+
+
+def mac(tokens: int, rows: int, depth: int, bits: int, dsp_rows: int) -> dict[str, int]:
+    """Parameters of a MAC tile whose accumulators hold ``MAC_CHANNELS`` products."""
+    largest = MAC_CHANNELS * 8 * (2 ** (bits - 1) - 1)
+    return {
+        "T_N": tokens,
+        "T_M": rows,
+        "T_K": depth,
+        "A": bits,
+        "DSP_ROWS": dsp_rows,
+        "SUM_BITS": largest.bit_length() + 1,
+    }
+
+
+def _mac_grid() -> Iterator[Trial]:
+    for bits in (4, 5, 6, 7, 8):
+        triple = bits == 8
+        for depth in (8, 16):
+            rows = 18 if triple else 16
+            yield Trial(mac(16, rows, depth, bits, rows))
+            yield Trial(mac(16, 8, depth, bits, 0))
+        rows = 3 if triple else 2
+        yield Trial(mac(2, rows + 1, 8, bits, rows), flatten=True, what="longest path")
+
+
+#: A ZCU102's worth of lanes, and slices of it that predict its area.
+WHOLE = (mac(40, 30, 8, 7, 30), mac(40, 6, 8, 7, 0), mac(40, 36, 8, 7, 30))
+SLICES = {
+    "dsp": tuple(mac(tokens, rows, 8, 7, rows) for tokens in (4, 8) for rows in (4, 8)),
+    "lut": tuple(mac(tokens, rows, 8, 7, 0) for tokens in (2, 4) for rows in (2, 4)),
+}
+
+
+def _mac_whole() -> Iterator[Trial]:
+    for slices in SLICES.values():
+        yield from (Trial(parameters, flatten=True, what="slice") for parameters in slices)
+    yield from (Trial(parameters, what="ZCU102") for parameters in WHOLE)
+    yield Trial(mac(40, 48, 8, 7, 30), what="ZCU102, LUTs filled")
+
+
+UNITS: tuple[Unit, ...] = (
+    Unit("mac_tile", "mac_tile", ("mac/mac_pkg.sv", "mac/*.sv"), (*_mac_grid(), *_mac_whole())),
+)
