@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from qvit_hls.cli.options import board_option, clock_option, model_argument, tile_option
+from qvit_hls.cli.options import board_option, clock_option, mac_option, model_argument, tile_option
+
+if TYPE_CHECKING:
+    from qvit_hls.hw.accelerator import Mac
 
 
 @click.command(short_help="Estimate cycles, weight traffic and frames per second.")
@@ -14,12 +18,14 @@ from qvit_hls.cli.options import board_option, clock_option, model_argument, til
 @board_option
 @clock_option
 @tile_option
+@mac_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def estimate(
     model: Path,
     board: str | None,
     clock_mhz: float | None,
     tile: tuple[int, int, int] | None,
+    mac: Mac | None,
     as_json: bool,
 ) -> None:
     """Estimate what MODEL.pt takes on a board: cycles and weight traffic per layer.
@@ -34,7 +40,7 @@ def estimate(
     from qvit_hls.report.estimate import estimate_json, estimate_table
 
     with progress(quiet=as_json) as update:
-        result = estimate_model(model, Target.on_board(board, clock_mhz, tile), update)
+        result = estimate_model(model, Target.on_board(board, clock_mhz, tile, mac or "hls"), update)
     if as_json:
         click.echo(json.dumps(estimate_json(result), indent=2))
     else:

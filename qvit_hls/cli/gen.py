@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from qvit_hls.cli.options import board_option, clock_option, model_argument, tile_option
+from qvit_hls.cli.options import board_option, clock_option, mac_option, model_argument, tile_option
+
+if TYPE_CHECKING:
+    from qvit_hls.hw.accelerator import Mac
 
 
 @click.command(short_help="Turn a trained model into a Vitis HLS project.")
@@ -17,6 +21,7 @@ from qvit_hls.cli.options import board_option, clock_option, model_argument, til
 @board_option
 @clock_option
 @tile_option
+@mac_option
 @click.option("--for", "for_build", type=click.Path(path_type=Path), metavar="BUILD",
               help="Run on the accelerator of this earlier build: new weights and program only.")  # fmt: skip
 @click.option("--onnx", is_flag=True, help="Add the integer graph as graph.onnx, for Netron.")
@@ -34,6 +39,7 @@ def gen(
     board: str | None,
     clock_mhz: float | None,
     tile: tuple[int, int, int] | None,
+    mac: Mac | None,
     for_build: Path | None,
     onnx: bool,
     verify_passes: bool,
@@ -52,10 +58,11 @@ def gen(
     from qvit_hls.report.project import project_summary
 
     if for_build is None:
-        target = Target.on_board(board, clock_mhz, tile)
-    elif board or clock_mhz or tile:
+        target = Target.on_board(board, clock_mhz, tile, mac or "hls")
+    elif board or clock_mhz or tile or mac:
         raise QvitError(
-            f"--for takes board, clock and tile from {for_build}: leave out --board, --clock and --tile."
+            f"--for takes board, clock, tile and engine from {for_build}: "
+            "leave out --board, --clock, --tile and --mac."
         )
     else:
         target = Target.of_build(for_build)

@@ -21,6 +21,11 @@ clock_option: Decorator = click.option(
     metavar="MHZ",
     help="Clock of the accelerator, 1 to 2000. [default: the board's]",
 )
+mac_option: Decorator = click.option(
+    "--mac",
+    type=click.Choice(["hls", "rtl"]),
+    help="What the engine is made of: C++ that Vitis HLS schedules, or SystemVerilog. [default: hls]",
+)
 tile_option: Decorator = click.option(
     "--tile",
     nargs=3,

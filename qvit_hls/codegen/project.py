@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from importlib import resources
+from pathlib import PurePosixPath
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from qvit_hls import __version__
 from qvit_hls.codegen.plan import BuildPlan
+from qvit_hls.codegen.render import Renderer
+from qvit_hls.codegen.rtl import black_box, rtl_files
 from qvit_hls.codegen.stream import WORD_BYTES, pack_stream
 from qvit_hls.hw.board import Board
 from qvit_hls.hw.descriptor import Unit
@@ -22,6 +24,7 @@ from qvit_hls.quant.levels import EXPONENT_TABLE_SIZE
 
 _CFLAGS = "-std=c++14"
 _ARGV = "data vectors/images.bin - {count} vectors/expected.bin"
+_ENGINE_FUNCTION = ("src/engine_rtl.hpp", "src/engine_rtl.cpp")
 _STEPS = {"csim": "csim", "synth": "synth", "cosim": "synth cosim", "xo": "synth xo"}
 
 
@@ -73,32 +76,32 @@ def build_plan(
         "argv": argv,
         "exponents": EXPONENT_TABLE_SIZE,
     }
-    files = _sources(context) | {
+    render = Renderer(context)
+    files = _sources(render) | {
         "accelerator.json": _json(program.config.model_dump()),
         "program.json": _json(_describe(program)),
         "vectors/images.npz": _npz(images=vectors.images),
         "vectors/images.bin": vectors.codes.astype(np.int8).tobytes(),
         "vectors/expected.bin": vectors.logits.astype("<i2").tobytes(),
     }
+    rtl = None
+    if program.config.mac == "rtl":
+        rtl = rtl_files(program.config, render)
+        files |= rtl.files
+        files |= {path: render(f"{PurePosixPath(path).name}.j2") for path in _ENGINE_FUNCTION}
+        files["blackbox.json"] = black_box(program.config, rtl, _CFLAGS)
     files |= {f"data/{name}": content for name, content in frame_data(program).items()}
     files |= graph_files(graph)
-    files["manifest.json"] = _json(_manifest(program, board, clock_mhz, origin, BuildPlan(files).digest()))
+    manifest = _manifest(program, board, clock_mhz, origin, BuildPlan(files).digest())
+    if rtl is not None:
+        manifest["rtl"] = rtl.manifest()
+    files["manifest.json"] = _json(manifest)
     return BuildPlan(files)
 
 
-def _sources(context: dict[str, Any]) -> dict[str, bytes]:
+def _sources(render: Renderer) -> dict[str, bytes]:
     """Kernels as they are, and the templates filled in. They depend on the accelerator, not on the model."""
     package = resources.files("qvit_hls")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (package / "templates" / name).read_text(encoding="utf-8")),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-
-    def render(template: str, **extra: str) -> bytes:
-        return environment.get_template(template).render(**context, **extra).encode()
-
     files = {
         "src/accelerator.hpp": render("accelerator.hpp.j2"),
         "src/top.hpp": render("top.hpp.j2"),
@@ -150,7 +153,8 @@ def _describe(program: Program) -> dict[str, Any]:
     for layer in program.layers:
         unit = Unit(layer.descriptor.unit).name.lower()
         fields = {name: int(value) for name, value in asdict(layer.descriptor).items() if name != "unit"}
-        layers.append({"name": layer.name, "unit": unit, "descriptor": fields})
+        work = {"macs": layer.macs, "atom_macs": layer.atom_macs}
+        layers.append({"name": layer.name, "unit": unit, **work, "descriptor": fields})
         entries += [{"layer": layer.name, "unit": unit, **asdict(entry)} for entry in layer.trace]
     # The testbench appends the logits as they arrive in external memory.
     result = TraceEntry(program.output, program.trace_words, 1, program.classes, program.classes, 1)
@@ -179,12 +183,17 @@ def _manifest(
         "accelerator": program.config.model_dump(),
         "files_sha256": digest,
         "csim": {
-            "sources": ["src/top.cpp", "src/testbench.cpp"],
+            "sources": ["src/top.cpp", "src/testbench.cpp", *_c_model(program)],
             "include": ["src"],
             "defines": {"functional": ["QVIT_FUNCTIONAL"], "packed": []},
             "data": "data",
         },
     }
+
+
+def _c_model(program: Program) -> list[str]:
+    """What C-simulation compiles in the place of RTL."""
+    return [path for path in _ENGINE_FUNCTION if path.endswith(".cpp") and program.config.mac == "rtl"]
 
 
 def _json(value: Any) -> bytes:

@@ -19,7 +19,7 @@ from qvit_hls.flow.images import input_node, random_images
 from qvit_hls.flow.output import check_target, write_plan
 from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.frontend.compile import integer_graph
-from qvit_hls.hw.accelerator import AcceleratorConfig, parse_accelerator
+from qvit_hls.hw.accelerator import AcceleratorConfig, Mac, parse_accelerator
 from qvit_hls.hw.board import Board, load_board
 from qvit_hls.hw.choose import choose_accelerator, program_for
 from qvit_hls.hw.program import Program
@@ -45,12 +45,14 @@ class Target:
         clock_mhz: clock of the accelerator.
         config: the accelerator, where it is given; else one is chosen for the board.
         tile: T_n, T_m and T_k, where they are given and the rest is to be chosen.
+        mac: what the engine is made of, where the accelerator is to be chosen.
     """
 
     board: Board
     clock_mhz: float
     config: AcceleratorConfig | None = None
     tile: tuple[int, int, int] | None = None
+    mac: Mac = "hls"
 
     def __post_init__(self) -> None:
         """Check the clock.
@@ -71,6 +73,7 @@ class Target:
         board: str | None = None,
         clock_mhz: float | None = None,
         tile: tuple[int, int, int] | None = None,
+        mac: Mac = "hls",
     ) -> Target:
         """A new accelerator on a board, at the board's clock where none is given.
 
@@ -78,7 +81,7 @@ class Target:
             QvitError: there is no such board, or the clock is out of range.
         """
         found = load_board(board or DEFAULT_BOARD)
-        return cls(found, found.clock_mhz if clock_mhz is None else clock_mhz, tile=tile)
+        return cls(found, found.clock_mhz if clock_mhz is None else clock_mhz, tile=tile, mac=mac)
 
     @classmethod
     def of_build(cls, folder: Path) -> Target:
@@ -108,7 +111,7 @@ class Target:
         """
         if self.config is not None:
             return program_for(graph, self.config)
-        return choose_accelerator(graph, self.board, self.tile)
+        return choose_accelerator(graph, self.board, self.tile, self.mac)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from math import gcd
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,12 +20,15 @@ CASCADE = {4: 16, 5: 8, 6: 4, 7: 2, 8: 1}
 #: Multiply-accumulates per DSP48E2: two rows by two tokens, or at A = 8 three rows by one token.
 DSP_LANES = {4: 4, 5: 4, 6: 4, 7: 4, 8: 3}
 MIN_ACCUMULATOR_BITS = 8
+#: What the engine is made of: C++ that Vitis HLS schedules, or SystemVerilog.
+Mac = Literal["hls", "rtl"]
 
 
 class AcceleratorConfig(BaseModel):
     """One synthesizable accelerator; any program that fits it runs on it without a new synthesis.
 
     Attributes:
+        mac: what the engine is made of; both run the same programs.
         tile_tokens: T_n, tokens that the engine works on at once; also the lanes of every memory.
         tile_rows: T_m, atom rows (a 4-bit weight row is one, an 8-bit row two).
         tile_depth: T_k, products summed per cycle for each token and atom row.
@@ -49,6 +53,7 @@ class AcceleratorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    mac: Mac = "hls"
     tile_tokens: int = Field(ge=2, le=512)
     tile_rows: int = Field(ge=2, le=1024)
     tile_depth: int = Field(ge=2, le=32)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from qvit_hls.errors import QvitError
 from qvit_hls.hw import lane_cost
-from qvit_hls.hw.accelerator import ATOMS_PER_WORD, DSP_LANES, AcceleratorConfig
+from qvit_hls.hw.accelerator import ATOMS_PER_WORD, DSP_LANES, AcceleratorConfig, Mac
 from qvit_hls.hw.board import Board
 from qvit_hls.hw.descriptor import Descriptor
 from qvit_hls.hw.gemm_timing import ceil_div
@@ -24,6 +24,8 @@ from qvit_hls.ir.graph import Graph
 _DEPTHS = (2, 4, 8, 16)
 _MAX_TOKENS = 128
 _PORTS = (1, 2, 4)
+#: Tiles of a multiple of so many rows can be drained two rows at a time.
+_PAIRED_ROWS = 4
 #: Shares of the largest tile that the lanes allow; small models are as fast on a small tile.
 _SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0625, 0.03125)
 #: A design this much slower than the fastest is taken when it is smaller.
@@ -32,7 +34,9 @@ _TOLERANCE = 1.03
 _FINALISTS = 40
 
 
-def choose_accelerator(graph: Graph, board: Board, tile: tuple[int, int, int] | None = None) -> Program:
+def choose_accelerator(
+    graph: Graph, board: Board, tile: tuple[int, int, int] | None = None, mac: Mac = "hls"
+) -> Program:
     """The program of a model on the accelerator chosen for it.
 
     Candidates are ranked by the cycles of their descriptors' loops; the best are scheduled and sized in
@@ -40,21 +44,22 @@ def choose_accelerator(graph: Graph, board: Board, tile: tuple[int, int, int] | 
 
     Args:
         tile: T_n, T_m and T_k, when the caller has chosen them.
+        mac: what the engine is made of.
 
     Raises:
         QvitError: nothing fits the board, or the wanted tile is not buildable.
     """
-    reference = _configuration(graph, board, 16, 32, 2)
+    reference = _configuration(graph, board, mac, 16, 32, 2)
     probe = _complete(graph, reference)
     bits = probe.config.activation_bits
     shapes = Counter(_shape(layer.descriptor) for layer in probe.layers)
     if tile is not None:
-        program = _complete(graph, _configuration(graph, board, *tile, bits=bits, exact=True))
+        program = _complete(graph, _configuration(graph, board, mac, *tile, bits=bits, exact=True))
         _check_board(program.config, board)
         return program
     ranked = sorted(
         (_cycles(config, shapes), config.lanes, _order(config), config)
-        for config in _candidates(graph, board, bits)
+        for config in _candidates(graph, board, mac, bits)
     )
     best = None
     finalists: list[tuple[int, int, Program]] = []
@@ -128,7 +133,7 @@ def _order(config: AcceleratorConfig) -> tuple[int, int, int, int]:
     return config.tile_tokens, config.tile_rows, config.tile_depth, config.weight_ports
 
 
-def _candidates(graph: Graph, board: Board, bits: int) -> Iterator[AcceleratorConfig]:
+def _candidates(graph: Graph, board: Board, mac: Mac, bits: int) -> Iterator[AcceleratorConfig]:
     for depth in _DEPTHS:
         for tokens in range(lcm(depth, 2), _MAX_TOKENS + 1, lcm(depth, 2)):
             for ports in _PORTS:
@@ -136,30 +141,32 @@ def _candidates(graph: Graph, board: Board, bits: int) -> Iterator[AcceleratorCo
                     continue
                 seen = set()
                 for share in _SHARES:
-                    rows, dsp_rows = _rows(board, tokens, depth, bits, share)
+                    rows, dsp_rows = _rows(board, mac, tokens, depth, bits, share)
                     if rows >= 2 and rows not in seen:
                         seen.add(rows)
-                        yield _configuration(graph, board, tokens, rows, depth, ports, dsp_rows, bits)
+                        yield _configuration(graph, board, mac, tokens, rows, depth, ports, dsp_rows, bits)
 
 
-def _rows(board: Board, tokens: int, depth: int, bits: int, share: float) -> tuple[int, int]:
+def _rows(board: Board, mac: Mac, tokens: int, depth: int, bits: int, share: float) -> tuple[int, int]:
     """Atom rows on all lanes and on DSP lanes that a share of the board allows."""
-    column = tokens * depth
-    dsp_left = board.usable * board.dsp - lane_cost.VECTOR_DSP_PER_LANE * tokens - lane_cost.FIXED_DSP
-    lut_left = board.usable * board.lut - lane_cost.VECTOR_LUT_PER_LANE * tokens - lane_cost.FIXED_LUT
+    column, cost = tokens * depth, lane_cost.LANE_COST[mac]
+    dsp_left = board.usable * board.dsp - cost.vector_dsp * tokens - cost.fixed_dsp
+    lut_left = board.usable * board.lut - cost.vector_lut * tokens - cost.fixed_lut
     per_dsp = 3 if bits == 8 else 2
     by_dsp = int(share * dsp_left * DSP_LANES[bits] / column)
-    by_lut = int(share * lut_left / (column * lane_cost.LUT_PER_DSP_LANE[bits]))
+    by_lut = int(share * lut_left / (column * cost.lut_per_dsp_lane[bits]))
     dsp_rows = max(0, min(by_dsp, by_lut)) // per_dsp * per_dsp
-    left = share * lut_left - dsp_rows * column * lane_cost.LUT_PER_DSP_LANE[bits]
-    lut_rows = max(0, int(left / (column * lane_cost.LUT_PER_LUT_LANE[bits])))
-    rows = min((dsp_rows + lut_rows) // 2 * 2, 1024)
+    left = share * lut_left - dsp_rows * column * cost.lut_per_dsp_lane[bits]
+    lut_rows = max(0, int(left / (column * cost.lut_per_lut_lane[bits])))
+    unit = _PAIRED_ROWS if mac == "rtl" else 2
+    rows = min((dsp_rows + lut_rows) // unit * unit, 1024)
     return rows, min(dsp_rows, rows // per_dsp * per_dsp)
 
 
 def _configuration(
     graph: Graph,
     board: Board,
+    mac: Mac,
     tokens: int,
     rows: int,
     depth: int,
@@ -172,9 +179,8 @@ def _configuration(
     per_dsp = 3 if bits == 8 else 2
     if exact:
         column = tokens * depth
-        most = (
-            int(board.usable * board.dsp - lane_cost.VECTOR_DSP_PER_LANE * tokens) * DSP_LANES[bits] // column
-        )
+        dsp_left = int(board.usable * board.dsp - lane_cost.LANE_COST[mac].vector_dsp * tokens)
+        most = dsp_left * DSP_LANES[bits] // column
         dsp_rows = max(0, min(rows, most)) // per_dsp * per_dsp
         # The fewest ports of those that deliver a step of weights soonest.
         ports = min(
@@ -183,6 +189,8 @@ def _configuration(
         )
     try:
         return AcceleratorConfig(
+            mac=mac,
+            drain_rows=2 if mac == "rtl" and rows % _PAIRED_ROWS == 0 else 1,
             tile_tokens=tokens,
             tile_rows=rows,
             tile_depth=depth,

@@ -1,36 +1,63 @@
-"""What lanes cost in LUTs and DSPs: first figures, from the literature and from trial syntheses.
+"""What an engine costs in LUTs, DSPs and block RAMs: first figures, from the literature and trial syntheses.
 
-LUTs per DSP lane include packing adders, field decoding, adder tree and accumulator, with the DSP
-cascades as primitives (Yosys, xcup); LUT lanes likewise. Measured cost models take their place later.
+Measured cost models take their place later.
 """
 
 from __future__ import annotations
 
-from qvit_hls.hw.accelerator import AcceleratorConfig
+from dataclasses import dataclass
+
+from qvit_hls.hw.accelerator import AcceleratorConfig, Mac
 from qvit_hls.hw.gemm_timing import ceil_div
 
-#: By activation bits.
-LUT_PER_DSP_LANE = {4: 4.3, 5: 4.3, 6: 4.3, 7: 7.3, 8: 14.0}
-LUT_PER_LUT_LANE = {4: 28, 5: 36, 6: 40, 7: 42, 8: 48}
-#: Requantization, LayerNorm, softmax and operand masking, for each of the T_n memory lanes.
-VECTOR_LUT_PER_LANE = 700
-VECTOR_DSP_PER_LANE = 4
-#: Control, memory ports, serial square root and dividers.
-FIXED_LUT = 20_000
-FIXED_DSP = 16
+
+@dataclass(frozen=True)
+class LaneCost:
+    """LUTs and DSPs of one kind of engine.
+
+    Attributes:
+        lut_per_dsp_lane: by activation bits; packing adders, field decoding, adder tree and accumulator.
+        lut_per_lut_lane: by activation bits; the product, adder tree and accumulator.
+        vector_lut, vector_dsp: requantization, LayerNorm, softmax and operand masking, for each of the T_n
+            memory lanes.
+        fixed_lut, fixed_dsp: control, memory ports, serial square root and dividers.
+    """
+
+    lut_per_dsp_lane: dict[int, float]
+    lut_per_lut_lane: dict[int, float]
+    vector_lut: int = 700
+    vector_dsp: int = 4
+    fixed_lut: int = 20_000
+    fixed_dsp: int = 16
+
+
+#: With the DSP cascades as primitives (Yosys, xcup). The RTL engine has the same figures until its own are
+#: measured.
+LANE_COST: dict[Mac, LaneCost] = {
+    "hls": LaneCost(
+        lut_per_dsp_lane={4: 4.3, 5: 4.3, 6: 4.3, 7: 7.3, 8: 14.0},
+        lut_per_lut_lane={4: 28, 5: 36, 6: 40, 7: 42, 8: 48},
+    ),
+    "rtl": LaneCost(
+        lut_per_dsp_lane={4: 4.3, 5: 4.3, 6: 4.3, 7: 7.3, 8: 14.0},
+        lut_per_lut_lane={4: 28, 5: 36, 6: 40, 7: 42, 8: 48},
+    ),
+}
 
 
 def luts(config: AcceleratorConfig) -> int:
     """LUTs of the whole accelerator, to about 20 %."""
+    cost = LANE_COST[config.mac]
     lanes = config.tile_tokens * config.tile_depth
-    dsp = lanes * config.dsp_rows * LUT_PER_DSP_LANE[config.activation_bits]
-    lut = lanes * (config.tile_rows - config.dsp_rows) * LUT_PER_LUT_LANE[config.activation_bits]
-    return int(dsp + lut) + VECTOR_LUT_PER_LANE * config.tile_tokens + FIXED_LUT
+    dsp = lanes * config.dsp_rows * cost.lut_per_dsp_lane[config.activation_bits]
+    lut = lanes * (config.tile_rows - config.dsp_rows) * cost.lut_per_lut_lane[config.activation_bits]
+    return int(dsp + lut) + cost.vector_lut * config.tile_tokens + cost.fixed_lut
 
 
 def dsps(config: AcceleratorConfig) -> int:
     """DSP48E2 slices of the whole accelerator."""
-    return config.mac_dsps + VECTOR_DSP_PER_LANE * config.tile_tokens + FIXED_DSP
+    cost = LANE_COST[config.mac]
+    return config.mac_dsps + cost.vector_dsp * config.tile_tokens + cost.fixed_dsp
 
 
 def bram36(config: AcceleratorConfig) -> int:

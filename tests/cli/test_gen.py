@@ -85,12 +85,15 @@ def test_a_model_that_does_not_fit_leaves_nothing_behind(qvit_hls: Run, model: P
     assert sorted(p.name for p in tmp_path.iterdir()) == ["first", "wider.pt"]
 
 
-def test_for_takes_the_board_from_the_build(qvit_hls: Run, model: Path, tmp_path: Path) -> None:
-    result = qvit_hls("gen", model, "-o", tmp_path / "out", "--for", tmp_path / "b", "--clock", 100)
+@pytest.mark.parametrize("option", [("--clock", 100), ("--mac", "hls")])
+def test_for_takes_the_board_from_the_build(
+    qvit_hls: Run, model: Path, tmp_path: Path, option: tuple[object, object]
+) -> None:
+    result = qvit_hls("gen", model, "-o", tmp_path / "out", "--for", tmp_path / "b", *option)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"error: --for takes board, clock and tile from {tmp_path / 'b'}: "
-        "leave out --board, --clock and --tile.\n"
+        f"error: --for takes board, clock, tile and engine from {tmp_path / 'b'}: "
+        "leave out --board, --clock, --tile and --mac.\n"
     )
 
 

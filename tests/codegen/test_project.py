@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import jinja2
@@ -15,7 +17,7 @@ import pytest
 import torch
 from small_model import CONFIG, TILE, write_model
 
-from qvit_hls.codegen import project
+from qvit_hls.codegen import render
 from qvit_hls.codegen.plan import BuildPlan
 from qvit_hls.codegen.project import Origin, build_plan
 from qvit_hls.flow.build import read_build
@@ -24,6 +26,7 @@ from qvit_hls.flow.generate import Generated, Target, generate, golden_vectors
 from qvit_hls.flow.images import input_node, load_images
 from qvit_hls.hw.board import load_board
 from qvit_hls.ir.file_format import load_graph
+from qvit_hls.verify.csim import run_csim
 from qvit_hls.verify.simulator import Simulator
 from qvit_hls.verify.trace import read_layout
 
@@ -106,7 +109,7 @@ def test_a_template_that_names_what_does_not_exist_fails(
         mistaken = jinja2.DictLoader({"Makefile.j2": "{{ config.tile_rwos }}"})
         return made(loader=jinja2.ChoiceLoader([mistaken, loader]), **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(project.jinja2, "Environment", with_a_mistake)
+    monkeypatch.setattr(render.jinja2, "Environment", with_a_mistake)
     with pytest.raises(jinja2.UndefinedError, match="has no attribute 'tile_rwos'"):
         planned(first)
 
@@ -185,3 +188,72 @@ def test_program_json_describes_every_descriptor(first: Generated) -> None:
         assert layer["unit"] == planned_layer.descriptor.unit.name.lower()  # type: ignore[attr-defined]
         fields = [field.name for field in dataclasses.fields(planned_layer.descriptor)][1:]
         assert [layer["descriptor"][name] for name in fields] == row[1:]
+        assert (layer["macs"], layer["atom_macs"]) == (planned_layer.macs, planned_layer.atom_macs)
+
+
+@pytest.fixture(scope="module")
+def rtl(tmp_path_factory: pytest.TempPathFactory) -> Generated:
+    """A project whose engine is RTL."""
+    folder = tmp_path_factory.mktemp("rtl")
+    return generate(write_model(folder / "model.pt"), folder / "build", Target.on_board(tile=TILE, mac="rtl"))
+
+
+def test_the_c_model_of_an_rtl_engine_is_equal_to_the_golden_graph(rtl: Generated) -> None:
+    assert (rtl.program.config.mac, rtl.program.config.drain_rows) == ("rtl", 2)
+    assert run_csim(rtl.folder).passed
+
+
+def test_an_rtl_project_names_all_its_rtl_packages_first(rtl: Generated) -> None:
+    entry = json.loads(rtl.plan.files["manifest.json"])["rtl"]
+    named = [*entry["sources"], *entry["simulation_sources"], *entry["axi"]["sources"], entry["black_box"]]
+    assert sorted(named) == sorted(path for path in rtl.plan.files if path.startswith("rtl/"))
+    kernels = resources.files("qvit_hls") / "hls_kernels" / "rtl"
+    for path in named:
+        if (kernels / path.removeprefix("rtl/")).is_file():
+            assert rtl.plan.files[path].endswith((kernels / path.removeprefix("rtl/")).read_bytes()), path
+    packages = [path for path in entry["sources"] if path.endswith("_pkg.sv")]
+    assert packages and entry["sources"][: len(packages)] == packages
+    assert entry["sources"][0] == "rtl/qvit_pkg.sv"
+    assert entry["sources"][-1] == f"rtl/{entry['top']}.sv"
+
+
+def test_the_engine_has_the_accelerators_parameters(rtl: Generated) -> None:
+    text = rtl.plan.files["rtl/qvit_engine_top.sv"].decode()
+    given = dict(re.findall(r"\.([A-Z_]+)\((?:1'b)?(\w+)\)", text))
+    config = rtl.program.config
+    assert given.pop("FUNCTIONAL") == "FUNCTIONAL"
+    assert {name: int(value) for name, value in given.items()} == {
+        "T_N": config.tile_tokens,
+        "T_M": config.tile_rows,
+        "T_K": config.tile_depth,
+        "A": config.activation_bits,
+        "DSP_ROWS": config.dsp_rows,
+        "PORTS": config.weight_ports,
+        **{
+            name.upper(): getattr(config, name)
+            for name in (
+                *("activation_depth", "digit_depth", "wide_depth", "weight_depth", "accumulator_bits"),
+                *("drain_rows", "table_bits", "max_tokens", "max_channels", "image_pixels"),
+            )
+        },
+        "HAS_SOFTMAX": config.softmax,
+        "HAS_LAYER_NORM": config.layer_norm,
+        "HAS_MEAN_TOKENS": config.mean_tokens,
+    }
+    engine = (resources.files("qvit_hls") / "hls_kernels" / "rtl" / "qvit_engine.sv").read_text()
+    assert set(re.findall(r"^    parameter \w+ (\w+)", engine, re.MULTILINE)) == {*given, "FUNCTIONAL"}
+
+
+def test_another_model_for_an_rtl_engine_changes_no_source(rtl: Generated, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "other.pt", seed=2, eight_bit_share=0.0)
+    second = generate(model, tmp_path / "second", Target.of_build(rtl.folder))
+    sources = [path for path in rtl.plan.files if path.startswith(("src/", "rtl/"))]
+    for path in (*sources, "accelerator.json", "blackbox.json", "hls_config.cfg"):
+        assert second.plan.files[path] == rtl.plan.files[path], path
+    assert second.plan.files["data/weights0.bin"] != rtl.plan.files["data/weights0.bin"]
+
+
+def test_a_project_for_hls_has_no_rtl(first: Generated) -> None:
+    assert "rtl" not in json.loads(first.plan.files["manifest.json"])
+    assert not [path for path in first.plan.files if "rtl" in path or "blackbox" in path]
+    assert b"blackbox" not in first.plan.files["hls_config.cfg"] + first.plan.files["run_hls.tcl"]

@@ -63,6 +63,14 @@ def test_without_dsps_to_spare_lanes_are_built_of_luts() -> None:
     assert config.tile_rows - config.dsp_rows > 0
 
 
+def test_an_rtl_engine_drains_two_rows_at_a_time_where_tiles_hold_whole_pairs() -> None:
+    chosen = choose_accelerator(compiled(), ZCU102, mac="rtl").config
+    assert (chosen.mac, chosen.drain_rows, chosen.tile_rows % 4) == ("rtl", 2, 0)
+    assert choose_accelerator(compiled(), ZCU102, (8, 12, 8), mac="rtl").config.drain_rows == 2
+    assert choose_accelerator(compiled(), ZCU102, (8, 10, 8), mac="rtl").config.drain_rows == 1
+    assert choose_accelerator(compiled(), ZCU102, (8, 12, 8)).config.drain_rows == 1
+
+
 def test_a_smaller_accelerator_is_preferred_to_one_that_is_hardly_faster() -> None:
     """A network of ten tokens and narrow layers cannot use all of the board's lanes."""
     chosen = choose_accelerator(compiled(), ZCU102)

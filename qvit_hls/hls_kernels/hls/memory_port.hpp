@@ -17,6 +17,13 @@ fetch_element:
     }
 }
 
+// A frame's numbers as a word of a stream, for an engine that takes no scalars: layers in the low half, trace words in
+// the high one.
+inline void announce_frame(uint32_t layers, uint32_t trace_words, hls::stream<uint64_t> &frame) {
+#pragma HLS INLINE off
+    frame.write((static_cast<uint64_t>(trace_words) << 32) | layers);
+}
+
 // Copy the engine's results to memory: first the trace, then the logits, which come last. One process does both, so
 // that both can share a memory port.
 inline void store(hls::stream<int16_t> &trace_stream, int16_t *trace, uint32_t trace_words,
