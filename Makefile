@@ -12,13 +12,15 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt $(PIP_ARGS)
 
-.PHONY: help venv install install-dev demo test lint types pytest bench area wheel clean
+.PHONY: help venv install install-dev demo cosim test lint types pytest bench cycles area wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "demo         generate the digits accelerator and prove it bit-exact"
+	@echo "cosim        the same with the engine in SystemVerilog, simulated by Verilator"
 	@echo "test         lint, types and tests"
 	@echo "bench        benchmarks, side by side with hls4ml (minutes)"
+	@echo "cycles       cycles of the RTL engine at DeiT shapes, by simulation (minutes)"
 	@echo "area         synthesis of the RTL: LUTs, registers, DSP slices, logic depth (minutes)"
 	@echo "install      the package in $(VENV)"
 	@echo "install-dev  the package with what tests and benchmarks need"
@@ -52,6 +54,11 @@ demo: install
 	$(BIN)/qvit-hls csim build/digits --data examples/digits/test.npz
 	$(BIN)/qvit-hls csim build/digits --data examples/digits/test.npz --images 20 --packed --quiet
 
+cosim: install-dev
+	$(BIN)/qvit-hls gen examples/digits/model.pt -o build/digits_rtl --mac rtl --force
+	$(BIN)/qvit-hls cosim build/digits_rtl
+	$(BIN)/qvit-hls cosim build/digits_rtl --packed --stalls 0.3 --quiet
+
 test: lint types pytest
 
 lint: install-dev
@@ -68,6 +75,9 @@ bench: install-dev
 	$(BIN)/python benchmarks/csim_speed.py --json benchmarks/results/csim_speed.json
 	$(BIN)/python benchmarks/hls4ml_compare.py --ours benchmarks/results/csim_speed.json --json benchmarks/results/hls4ml_compare.json
 	$(BIN)/python benchmarks/numerics.py
+
+cycles: install-dev
+	$(BIN)/python benchmarks/rtl_cycles.py --json benchmarks/results/rtl_cycles.json
 
 area: install-dev
 	$(BIN)/python benchmarks/area.py
