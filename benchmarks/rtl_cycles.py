@@ -5,7 +5,7 @@ Verilator for one whole frame, trace off as in use; its logits must equal the go
 holds 12,800 lanes by default. Utilisation is ideal array cycles (atom products without padding, by lanes) by
 the cycles from the begin of the first to the completion of the last layer of every run of layers of the kind.
 
-    python benchmarks/rtl_cycles.py [--shapes deit_tiny deit_small] [--tile 40 40 8] [--bits 7] [--json FILE.json]
+    python benchmarks/rtl_cycles.py [--shapes deit_tiny deit_small] [--tile 40 40 8] [--bits 7] [--json FILE]
 """
 
 from __future__ import annotations
