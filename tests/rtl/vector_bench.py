@@ -21,6 +21,8 @@ SOURCES = (
     "lane_select.sv",
     "response_fifo.sv",
     "round_shift.sv",
+    "primitives/DSP48E2.sv",
+    "multiply_add.sv",
     "requantize.sv",
     "reciprocal.sv",
     "square_root.sv",

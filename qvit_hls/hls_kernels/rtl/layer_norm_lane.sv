@@ -32,27 +32,24 @@ module layer_norm_lane #(
 
     logic signed [15:0]           x_q;
     logic signed [FACTOR_BITS:0]  factor_q;
-    logic signed [FACTOR_BITS:0]  a_q;
-    logic signed [15:0]           b_q;
-    logic signed [TOTAL_BITS-1:0] product_q;
-    logic signed [TOTAL_BITS-1:0] offset_q;
+    logic signed [FACTOR_BITS:0]  a;
     logic signed [TOTAL_BITS-1:0] total;
     logic [5:0]                   distance_q;
+
+    assign a = normalize[1] ? factor_q : (FACTOR_BITS + 1)'(x_q);
 
     always_ff @(posedge clk) begin
         x_q <= x;
         if (set[0]) factor_q <= {1'b0, factor};
-
-        a_q <= normalize[1] ? factor_q : (FACTOR_BITS + 1)'(x_q);
-        b_q <= x_q;
         if (step[1]) sum <= (first[1] ? '0 : sum) + SUM_BITS'(x_q);
-
-        product_q <= TOTAL_BITS'(a_q * b_q);
-        if (set[2]) offset_q <= TOTAL_BITS'(offset);
-
-        if (step[3]) total <= product_q + (normalize[3] ? offset_q : first[3] ? '0 : total);
         if (set[3]) distance_q <= distance;
     end
+
+    // total <= a * x_q of two cycles ago + (normalize ? offset : first ? 0 : total)
+    multiply_add #(.A_BITS(FACTOR_BITS + 1), .B_BITS(16), .TOTAL_BITS(TOTAL_BITS)) product (
+        .clk, .a, .b(x_q), .addend(TOTAL_BITS'(offset)), .set_addend(set[2]), .step(step[3]), .add(normalize[3]),
+        .accumulate(!normalize[3] && !first[3]), .total
+    );
     assign squares = total[SQUARES_BITS-1:0];
 
     round_shift #(.WIDTH(TOTAL_BITS), .RESULT_BITS(8)) finish (
