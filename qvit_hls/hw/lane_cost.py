@@ -31,16 +31,19 @@ class LaneCost:
     fixed_dsp: int = 16
 
 
-#: With the DSP cascades as primitives (Yosys, xcup). The RTL engine has the same figures until its own are
-#: measured.
+#: Yosys, xcup. HLS: trial syntheses with the DSP cascades as primitives. RTL: lanes as `make area` measures them at
+#: T_k = 8 (shift registers counted as LUTs); the vector part from gemm_drain (1,550 LUTs and 2 DSPs per memory lane at
+#: two rows per cycle), LayerNorm and softmax.
 LANE_COST: dict[Mac, LaneCost] = {
     "hls": LaneCost(
         lut_per_dsp_lane={4: 4.3, 5: 4.3, 6: 4.3, 7: 7.3, 8: 14.0},
         lut_per_lut_lane={4: 28, 5: 36, 6: 40, 7: 42, 8: 48},
     ),
     "rtl": LaneCost(
-        lut_per_dsp_lane={4: 4.3, 5: 4.3, 6: 4.3, 7: 7.3, 8: 14.0},
-        lut_per_lut_lane={4: 28, 5: 36, 6: 40, 7: 42, 8: 48},
+        lut_per_dsp_lane={4: 2.9, 5: 3.1, 6: 3.1, 7: 4.7, 8: 8.0},
+        lut_per_lut_lane={4: 14.5, 5: 16.2, 6: 18.8, 7: 20.4, 8: 23.0},
+        vector_lut=2200,
+        vector_dsp=3,
     ),
 }
 
