@@ -29,6 +29,7 @@ from qvit_hls.flow.synthesis import synthesize
 Record = dict[str, Any]
 #: What is available on ZCU102 (XCZU9EG).
 ZCU102 = {"LUT": 274_080, "DSP": 2_520}
+_WIDTH = 130  # of the tables
 
 
 def measure(unit: Unit, trial: Trial, cache: Path) -> Record:
@@ -90,9 +91,9 @@ def lane_table(records: list[Record]) -> Table:
                 )
                 cells.append(f"{fabric(record) / record['lanes'][kind]:.2f}")
             table.add_row(f"{kind.upper()} lane, T_K = {depth}", *cells, "measured")
-    table.add_row("FINN's RTL MVU (DSP)", *(["11 to 13"] * 5), "reported")
+    table.add_row("FINN's RTL MVU (DSP)", "11 to 13", "", "", "", "11 to 13", "reported")
     table.add_row("FINN-R's LUT MAC", *(f"{finn_r(4, a):.0f}" for a in bits), "reported (formula)")
-    table.add_row("HG-PIPE, W3A3 (LUT)", "16 to 38", *([""] * 4), "reported")
+    table.add_row("HG-PIPE's LUT MAC", *([""] * 5), "reported: 16 to 38 at W3A3")
     return table
 
 
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("build/area"), help="folder of kept results")
     arguments = parser.parse_args()
     console = Console()
+    console.width = max(console.width, _WIDTH)
     for unit in UNITS:
         if arguments.unit and unit.name not in arguments.unit:
             continue
