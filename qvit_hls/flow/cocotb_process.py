@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def run_test(
     waves: Path | None = None,
     seconds: float | None = None,
     environment: Mapping[str, str] | None = None,
+    plusargs: Sequence[str] = (),
     poll: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the cocotb tests of a Python module; what they find they write to files in ``folder``.
@@ -45,6 +46,7 @@ def run_test(
         waves: FST file to write; the model must have been built for it.
         seconds: after so long it is ended.
         environment: variables for the test.
+        plusargs: further ones of the simulation (``+name=value``).
         poll: called several times per second meanwhile.
 
     Raises:
@@ -61,6 +63,7 @@ def run_test(
         "waves": None if waves is None else str(waves.resolve()),
         "seed": seed,
         "environment": {"COCOTB_ANSI_OUTPUT": "0", **(environment or {})},
+        "plusargs": list(plusargs),
     }
     clean = {
         name: value
@@ -129,7 +132,11 @@ def _main(request: dict[str, Any]) -> None:
         waves=waves is not None,
         test_args=[] if waves is None else ["--trace-file", waves],
         # Verilator's seed is from 1 on; 0 would be a new one each time.
-        plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{request['seed'] % 2**31 + 1}"],
+        plusargs=[
+            "+verilator+rand+reset+2",
+            f"+verilator+seed+{request['seed'] % 2**31 + 1}",
+            *request["plusargs"],
+        ],
         extra_env=request["environment"],
     )
 

@@ -9,6 +9,8 @@ from qvit_hls.verify.mutation import MutationReport, Outcome
 
 #: Characters of a message that a cell shows.
 _SHOWN = 60
+#: Variants that go without saying.
+_USUAL = ("functional", "RTL")
 
 
 def mutation_table(report: MutationReport) -> Table:
@@ -18,7 +20,7 @@ def mutation_table(report: MutationReport) -> Table:
         table.add_column(name, overflow="fold")
     for outcome in report.outcomes:
         fault = outcome.fault
-        name = fault.name if fault.variant == "functional" else f"{fault.name} ({fault.variant})"
+        name = fault.name if fault.variant in _USUAL else f"{fault.name} ({fault.variant})"
         if outcome.skipped:
             table.add_row(
                 name, fault.group, f"not in this project: {outcome.skipped}", "", "", "", style="dim"

@@ -35,6 +35,7 @@ def run_cosim(
     traced: bool = True,
     patience: int = DEFAULT_PATIENCE,
     seconds: float = DEFAULT_SECONDS,
+    plusargs: tuple[str, ...] = (),
     progress: Progress = lambda stage, done, total: None,
 ) -> CosimReport:
     """Simulate a project's RTL with its own program and weights, and compare it with the golden graph.
@@ -56,6 +57,7 @@ def run_cosim(
         traced: run with the trace too, and compare every layer; else only the logits.
         patience: cycles without progress (a word on some stream, a layer begun or complete) that end the run.
         seconds: that one image may take.
+        plusargs: of the simulation, for RTL that reads them.
         progress: told how far each stage is.
 
     Raises:
@@ -101,6 +103,7 @@ def run_cosim(
         seconds,
         wave_file,
         traced,
+        plusargs,
     )
     return prove(
         folder,

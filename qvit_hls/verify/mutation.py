@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qvit_hls import __version__
 from qvit_hls.errors import QvitError
@@ -19,12 +19,15 @@ from qvit_hls.flow.output import write_file
 from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.verify.csim import CsimReport, run_csim
 from qvit_hls.verify.faults.fault import Fault, NotInProjectError, Planting, Variant
+from qvit_hls.verify.faults.rtl_fault import RtlFault, RtlPlanting
 from qvit_hls.verify.faults.subject import Subject
 
 Progress = Callable[[str, int, int], None]
+AnyFault = TypeVar("AnyFault", Fault, RtlFault)
+AnyPlanting = TypeVar("AnyPlanting", Planting, RtlPlanting)
 
-#: What a copy does not need: reports, vendor tools' work, the graph for viewers.
-_LEFT_OUT = ("reports", "hls", "hls_tcl", "graph.onnx", "*.xo")
+#: What a copy does not need: reports, what tools made, the graph for viewers.
+_LEFT_OUT = ("reports", "hls", "hls_tcl", "cosim", "graph.onnx", "*.xo")
 #: Seconds for one image; a fault that makes the simulation run forever is caught by this.
 _TIMEOUT = 120.0
 
@@ -35,14 +38,14 @@ class Outcome:
 
     Attributes:
         place: where the fault was planted.
-        expected: the layers where the first difference may be.
-        first: the first differing layer that was reported, or how the simulation failed.
+        expected: the layers where the first difference may be; of a fault in RTL perhaps other ways to show.
+        first: the first differing layer that was reported, or what else was wrong.
         caught: values differed, or the simulation failed.
         located: the first differing layer is one of the expected ones.
         skipped: why the fault was not planted, where it was not.
     """
 
-    fault: Fault
+    fault: Fault | RtlFault
     place: str = ""
     expected: frozenset[str] = frozenset()
     first: str = ""
@@ -124,11 +127,40 @@ def run_mutation(
             apply to these sources or do not compile, all of them named.
     """
     subject = Subject(folder)
-    plantings: list[tuple[Fault, Planting | str]] = []
+    plantings = plan(faults, lambda fault: fault.plant(subject), progress)
+    with tempfile.TemporaryDirectory(prefix="qvit-mutate-") as temporary:
+        healthy = Path(temporary) / "healthy"
+        copy_project(folder, healthy)
+        used = {fault.variant for fault, planting in plantings if isinstance(planting, Planting)}
+        variants: list[Variant] = sorted(used)
+        for number, variant in enumerate(variants):
+            progress("project without faults", number, len(variants))
+            report = run_csim(healthy, packed=variant == "packed", jobs=1)
+            if not report.passed:
+                raise differs_already(folder, f"csim {folder}{' --packed' if variant == 'packed' else ''}")
+            progress("project without faults", number + 1, len(variants))
+        outcomes = run_all(
+            plantings,
+            lambda number, fault, planting: _run_one(healthy, number, fault, planting),
+            jobs or os.cpu_count() or 1,
+            progress,
+        )
+    return MutationReport(folder.name, tuple(outcomes))
+
+
+def plan(
+    faults: Sequence[AnyFault], plant: Callable[[AnyFault], AnyPlanting], progress: Progress
+) -> list[tuple[AnyFault, AnyPlanting | str]]:
+    """Plant every fault on paper; one that the project has no place for gets the reason.
+
+    Raises:
+        QvitError: faults that no longer apply, all of them named.
+    """
+    plantings: list[tuple[AnyFault, AnyPlanting | str]] = []
     problems: list[str] = []
     for number, fault in enumerate(faults):
         try:
-            plantings.append((fault, fault.plant(subject)))
+            plantings.append((fault, plant(fault)))
         except NotInProjectError as reason:
             plantings.append((fault, str(reason)))
         except QvitError as error:
@@ -136,37 +168,48 @@ def run_mutation(
         progress("plan faults", number + 1, len(faults))
     if problems:
         raise QvitError(problems)
-    with tempfile.TemporaryDirectory(prefix="qvit-mutate-") as temporary:
-        healthy = Path(temporary) / "healthy"
-        shutil.copytree(folder, healthy, ignore=shutil.ignore_patterns(*_LEFT_OUT))
-        used = {fault.variant for fault, planting in plantings if isinstance(planting, Planting)}
-        variants: list[Variant] = sorted(used)
-        for number, variant in enumerate(variants):
-            progress("project without faults", number, len(variants))
-            report = run_csim(healthy, packed=variant == "packed", jobs=1)
-            if not report.passed:
-                raise QvitError(
-                    f"{folder} differs before any fault is planted, so faults prove nothing. "
-                    f"Run: qvit-hls csim {folder}{' --packed' if variant == 'packed' else ''}"
-                )
-            progress("project without faults", number + 1, len(variants))
-        outcomes = _run_all(healthy, plantings, jobs or os.cpu_count() or 1, progress)
-    return MutationReport(folder.name, tuple(outcomes))
+    return plantings
 
 
-def _run_all(
-    healthy: Path, plantings: list[tuple[Fault, Planting | str]], jobs: int, progress: Progress
+def copy_project(folder: Path, target: Path) -> None:
+    """Copy what a project was generated as; what tools made in it since stays behind."""
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+
+
+def differs_already(folder: Path, command: str) -> QvitError:
+    """What to say of a project that is not equal to its golden graph as it is."""
+    return QvitError(
+        f"{folder} differs before any fault is planted, so faults prove nothing. Run: qvit-hls {command}"
+    )
+
+
+def run_all(
+    plantings: Sequence[tuple[AnyFault, AnyPlanting | str]],
+    run_one: Callable[[int, AnyFault, AnyPlanting], Outcome],
+    jobs: int,
+    progress: Progress,
 ) -> list[Outcome]:
+    """Run every planted fault.
+
+    Args:
+        plantings: of each fault; the reason where it was not planted.
+        run_one: runs one of them, given its index.
+        jobs: how many at a time.
+        progress: told how many are done.
+
+    Raises:
+        QvitError: what ``run_one`` raises, all of it.
+    """
     outcomes: dict[int, Outcome] = {}
     problems: list[str] = []
     # Threads: the work is in compilers and simulations, which are processes of their own.
     with ThreadPoolExecutor(jobs) as pool:
         running = {}
         for number, (fault, planting) in enumerate(plantings):
-            if isinstance(planting, Planting):
-                running[pool.submit(_run_one, healthy, number, fault, planting)] = number
-            else:
+            if isinstance(planting, str):
                 outcomes[number] = Outcome(fault, skipped=planting)
+            else:
+                running[pool.submit(run_one, number, fault, planting)] = number
         try:
             for done, future in enumerate(as_completed(running)):
                 try:

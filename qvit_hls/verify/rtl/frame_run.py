@@ -119,6 +119,7 @@ class FrameRun:
         seconds: that one image may take.
         waves: FST file to write.
         traced: whether images also run with the trace on, before all run without.
+        plusargs: further ones of the simulation.
     """
 
     model: Model
@@ -131,6 +132,7 @@ class FrameRun:
     seconds: float
     waves: Path | None = None
     traced: bool = True
+    plusargs: tuple[str, ...] = ()
 
     def run(
         self, codes: np.ndarray, progress: Callable[[int, int], None] = lambda done, total: None
@@ -172,6 +174,7 @@ class FrameRun:
             seed=self.stalls.seed,
             waves=self.waves,
             seconds=self.seconds * images + _GRACE_SECONDS,
+            plusargs=self.plusargs,
             poll=poll,
         )
 
