@@ -134,7 +134,7 @@ def _main(request: dict[str, Any]) -> None:
         # Verilator's seed is from 1 on; 0 would be a new one each time.
         plusargs=[
             "+verilator+rand+reset+2",
-            f"+verilator+seed+{request['seed'] % 2**31 + 1}",
+            f"+verilator+seed+{request['seed'] % (2**31 - 1) + 1}",
             *request["plusargs"],
         ],
         extra_env=request["environment"],
