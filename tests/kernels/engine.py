@@ -1,4 +1,4 @@
-"""The C++ executors: one compiled engine, functional and packed, that runs the program of any graph."""
+"""The engine as executor, C++ and RTL: built once, it runs the program of any graph that fits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from op_graphs import smallest_graph
+from rtl_engine import RtlEngine
 
 from qvit_hls.codegen.plan import BuildPlan
 from qvit_hls.codegen.project import Origin, Vectors, build_plan
@@ -21,9 +22,11 @@ from qvit_hls.hw.board import load_board
 from qvit_hls.hw.choose import choose_accelerator, program_for
 from qvit_hls.hw.program import Program, TraceEntry
 from qvit_hls.ir.graph import Graph
-from qvit_hls.verify.trace import read_layout
+from qvit_hls.verify.rtl.stalls import Stalls
+from qvit_hls.verify.trace import TraceLayout, read_layout
 
-VARIANTS = ("functional", "packed")
+_COMPILED = ("functional", "packed")
+VARIANTS = (*_COMPILED, "rtl")
 
 #: Memories and units for every graph of these tests.
 _ROOMY = {
@@ -85,10 +88,11 @@ def plan_without_vectors(graph: Graph, program: Program) -> BuildPlan:
 
 @dataclass(frozen=True)
 class Engine:
-    """An accelerator whose C-simulation has been compiled in both variants."""
+    """An accelerator whose C-simulation, in both variants, and RTL simulation have been built."""
 
     config: AcceleratorConfig
     programs: dict[str, Path]
+    rtl: RtlEngine
 
     @classmethod
     def compiled(cls, config: AcceleratorConfig, folder: Path) -> Engine:
@@ -96,16 +100,23 @@ class Engine:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / "project").exists():
-                graph = smallest_graph(config.activation_bits)
-                write_plan(plan_without_vectors(graph, program_for(graph, config)), folder / "project")
-            build = read_build(folder / "project")
-            return cls(config, {v: compile_simulation(build, v == "packed").path for v in VARIANTS})
+            for mac in ("hls", "rtl"):
+                if not (folder / mac).exists():
+                    graph = smallest_graph(config.activation_bits)
+                    program = program_for(graph, config.model_copy(update={"mac": mac}))
+                    write_plan(plan_without_vectors(graph, program), folder / mac)
+            build = read_build(folder / "hls")
+            programs = {v: compile_simulation(build, v == "packed").path for v in _COMPILED}
+            return cls(config, programs, RtlEngine.verilated(folder / "rtl"))
 
     def traces(
-        self, graph: Graph, codes: np.ndarray, folder: Path
+        self, graph: Graph, codes: np.ndarray, folder: Path, stalls: Stalls
     ) -> Iterator[tuple[str, TraceEntry, np.ndarray]]:
-        """Run image codes int8 ``[images, C, H, W]``: the variant and what it computed, entry by entry."""
+        """Run image codes int8 ``[images, C, H, W]``: the variant and what it computed, entry by entry.
+
+        The RTL runs every image again without its trace, when layers overlap, to the same logits. ``stalls``
+        are those of its streams.
+        """
         files = plan_without_vectors(graph, program_for(graph, self.config)).files
         for path in files:
             if path.startswith("data/") or path == "program.json":
@@ -119,5 +130,16 @@ class Engine:
             # A stream that is read empty, or not to its end, would print a warning.
             assert done.stdout.split() == [str(image + 1) for image in range(len(codes))], variant
             trace = np.fromfile(folder / "trace.bin", "<i2").reshape(len(codes), layout.words)
-            for tensor in layout.tensors:
-                yield variant, tensor.entry, tensor.entry.read(trace)
+            yield from _entries(variant, layout, trace)
+        frames = self.rtl.run(folder, codes, stalls)
+        assert frames.problems == []
+        traced, untraced = frames.result[: len(codes)], frames.result[len(codes) :]
+        yield from _entries("rtl", layout, np.hstack([frames.trace, traced]))
+        assert np.array_equal(untraced, traced), "logits of the RTL without its trace"
+
+
+def _entries(
+    variant: str, layout: TraceLayout, trace: np.ndarray
+) -> Iterator[tuple[str, TraceEntry, np.ndarray]]:
+    for tensor in layout.tensors:
+        yield variant, tensor.entry, tensor.entry.read(trace)

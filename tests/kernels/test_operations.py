@@ -1,7 +1,8 @@
 """Every integer operation on every executor, by equality of codes.
 
 The executors are the PyTorch integer reference, the C++ engine with native integers, the C++ engine with
-packed DSP arithmetic and, where float64 holds every intermediate exactly, the formula in real numbers.
+packed DSP arithmetic, the RTL engine with its DSP and LUT primitives and, where float64 holds every
+intermediate exactly, the formula in real numbers.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from op_graphs import GraphBuilder
 
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Graph, Op
+from qvit_hls.verify.rtl.stalls import Stalls
 
 
 @pytest.fixture(scope="session", params=ENGINES)
@@ -62,9 +64,12 @@ class OperationContract:
         values = {name: value.numpy() for name, value in graph.run(torch.from_numpy(codes).float()).items()}
         assert np.array_equal(values[image.name], codes)
 
+        share = data.draw(st.sampled_from([0.0, 0.0, 0.1, 0.4, 0.8]), label="stalls of the RTL's streams")
+        stalls = Stalls(share, data.draw(st.integers(0, 1 << 32), label="their seed"))
+
         seen = set()
         with tempfile.TemporaryDirectory() as folder:
-            for variant, entry, got in engine.traces(graph, codes, Path(folder)):
+            for variant, entry, got in engine.traces(graph, codes, Path(folder), stalls):
                 expected = entry.expected(values[entry.node])
                 assert np.array_equal(got, expected), f"{entry.node} in the {variant} build"
                 seen.add((variant, entry.node))
