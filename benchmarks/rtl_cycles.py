@@ -20,6 +20,7 @@ from rich.table import Table
 
 from qvit_hls.flow.generate import Target, generate
 from qvit_hls.flow.output import write_json
+from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.hw.cycles import estimate
 from qvit_hls.nets import presets
 from qvit_hls.nets.checkpoint import save_model
@@ -27,6 +28,7 @@ from qvit_hls.nets.random import random_model
 from qvit_hls.verify.cosim import run_cosim
 
 
+@one_torch_thread()
 def measure(shape: str, bits: int, tile: tuple[int, int, int], folder: Path) -> dict[str, Any]:
     """Generate and simulate one network."""
     model, build = folder / f"{shape}.pt", folder / shape
