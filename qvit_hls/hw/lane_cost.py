@@ -31,9 +31,9 @@ class LaneCost:
     fixed_dsp: int = 16
 
 
-#: Yosys, xcup. HLS: trial syntheses with the DSP cascades as primitives. RTL: lanes as `make area` measures them at
-#: T_k = 8 (shift registers counted as LUTs); the vector part from gemm_drain (1,550 LUTs and 2 DSPs per memory lane at
-#: two rows per cycle), LayerNorm and softmax.
+#: Yosys, xcup. HLS: trial syntheses with the DSP cascades as primitives. RTL: lanes as `make area` measures
+#: them at T_k = 8, shift registers counted as LUTs; for each memory lane gemm_drain (1,550 LUTs and 2 DSPs at
+#: two rows per cycle), LayerNorm (240 and 1), softmax (100) and operand masking.
 LANE_COST: dict[Mac, LaneCost] = {
     "hls": LaneCost(
         lut_per_dsp_lane={4: 4.3, 5: 4.3, 6: 4.3, 7: 7.3, 8: 14.0},
