@@ -33,7 +33,9 @@ _WIDTH = 130  # of the tables
 
 
 def measure(unit: Unit, trial: Trial, cache: Path) -> Record:
-    result = synthesize(unit.files(), unit.top, trial.parameters, flatten=trial.flatten, cache=cache)
+    result = synthesize(
+        unit.files(), unit.top, trial.parameters, flatten=trial.flatten, slang=unit.slang, cache=cache
+    )
     record: Record = {"parameters": dict(trial.parameters), "what": trial.what, "flatten": trial.flatten}
     if unit.name == "mac_tile":
         record["lanes"] = dict(zip(("dsp", "lut"), lanes(trial.parameters), strict=True))

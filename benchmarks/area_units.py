@@ -43,12 +43,14 @@ class Unit:
         top: its top module.
         sources: patterns below the RTL folder, packages first; a file counts once.
         trials: what is synthesized.
+        slang: whether its sources need Yosys's slang frontend.
     """
 
     name: str
     top: str
     sources: tuple[str, ...]
     trials: tuple[Trial, ...]
+    slang: bool = True
 
     def files(self) -> list[Path]:
         """The files that the patterns name, in their order."""
@@ -103,6 +105,104 @@ def _mac_whole() -> Iterator[Trial]:
     yield Trial(mac(40, 48, 8, 7, 30), what="ZCU102, LUTs filled")
 
 
+PACKAGES = ("qvit_pkg.sv", "mac/mac_pkg.sv")
+ARITHMETIC = ("requantize.sv", "round_shift.sv", "multiply_add.sv", "reciprocal.sv", "square_root.sv")
+#: DeiT-Tiny on 40 tokens by 40 atom rows by 8: 192 channels, 197 tokens.
+TOKENS, ROWS, DEPTH = 40, 40, 8
+#: Memories and widths of a small engine that has every unit.
+SMALL = {
+    "T_N": 8,
+    "T_M": 16,
+    "T_K": 4,
+    "A": 7,
+    "DSP_ROWS": 16,
+    "ACTIVATION_DEPTH": 1024,
+    "DIGIT_DEPTH": 512,
+    "WIDE_DEPTH": 512,
+    "WEIGHT_DEPTH": 40,
+}
+
+
+def _unit(name: str, *trials: Mapping[str, int], sources: tuple[str, ...] = ()) -> Unit:
+    """A unit with a file of its own name at the top of the RTL folder, and its arithmetic."""
+    files = (*PACKAGES, *ARITHMETIC, "lane_select.sv", "response_fifo.sv", f"{name}*.sv", *sources)
+    return Unit(name, name, files, tuple(Trial(parameters) for parameters in trials))
+
+
+def _drain(tokens: int, rows: int) -> dict[str, int]:
+    return {
+        "T_N": tokens,
+        "T_M": ROWS,
+        "T_K": DEPTH,
+        "SUM_BITS": 20,
+        "ACCUMULATOR_BITS": 25,
+        "DRAIN_ROWS": rows,
+        "MAX_TOKENS": 197,
+    }
+
+
 UNITS: tuple[Unit, ...] = (
-    Unit("mac_tile", "mac_tile", ("mac/mac_pkg.sv", "mac/*.sv"), (*_mac_grid(), *_mac_whole())),
+    Unit("mac_tile", "mac_tile", ("mac/mac_pkg.sv", "mac/*.sv"), (*_mac_grid(), *_mac_whole()), slang=False),
+    Unit(
+        "requantize",
+        "requantize",
+        (*PACKAGES, *ARITHMETIC),
+        tuple(Trial({"WIDTH": width}, flatten=True) for width in (21, 25, 27)),
+    ),
+    Unit("reciprocal", "reciprocal", (*PACKAGES, *ARITHMETIC), (Trial({"WIDTH": 24}, flatten=True),)),
+    Unit("square_root", "square_root", (*PACKAGES, *ARITHMETIC), (Trial({"WIDTH": 48}, flatten=True),)),
+    _unit("layer_norm", {"T_N": 8, "MAX_CHANNELS": 192}, {"T_N": TOKENS, "MAX_CHANNELS": 192}),
+    _unit("softmax", {"T_N": 8, "MAX_TOKENS": 197}, {"T_N": TOKENS, "MAX_TOKENS": 197}),
+    _unit("mean_tokens", {"T_N": TOKENS, "MAX_TOKENS": 197}),
+    _unit("load_image", {"T_N": TOKENS, "T_K": DEPTH, "IMAGE_PIXELS": 8}),
+    _unit("store_result", {"T_N": TOKENS}),
+    _unit("store_trace", {"T_N": TOKENS, "T_K": DEPTH}),
+    Unit(
+        "gemm_loader",
+        "gemm_loader",
+        (*PACKAGES, "gemm/gemm_loader.sv"),
+        (Trial({"T_N": TOKENS, "T_M": ROWS, "T_K": DEPTH, "PORTS": 4, "WEIGHT_DEPTH": 96}),),
+    ),
+    Unit(
+        "gemm_sequencer",
+        "gemm_sequencer",
+        (*PACKAGES, "gemm/gemm_sequencer.sv"),
+        (Trial({"T_N": TOKENS, "T_K": DEPTH, "WEIGHT_DEPTH": 96}, flatten=True),),
+    ),
+    Unit(
+        "gemm_drain",
+        "gemm_drain",
+        (
+            *PACKAGES,
+            *ARITHMETIC,
+            "gemm/gemm_drain.sv",
+            "gemm/gemm_transposer.sv",
+            "gemm/elementwise_table.sv",
+        ),
+        (Trial(_drain(8, 1)), Trial(_drain(8, 2)), Trial(_drain(16, 2))),
+    ),
+    Unit(
+        "weight_buffer",
+        "weight_buffer",
+        (*PACKAGES, "memory/ram.sv", "memory/weight_buffer.sv"),
+        (Trial({"T_M": ROWS, "T_K": DEPTH, "WEIGHT_DEPTH": 96}),),
+    ),
+    Unit(
+        "code_memory",
+        "code_memory",
+        (*PACKAGES, "memory/ram.sv", "memory/code_memory.sv"),
+        (Trial({"T_N": TOKENS, "T_K": DEPTH, "WORDS": 600}),),
+    ),
+    Unit(
+        "wide_memory",
+        "wide_memory",
+        (*PACKAGES, "memory/ram.sv", "memory/wide_memory.sv"),
+        (Trial({"T_N": TOKENS, "DEPTH": 1960}),),
+    ),
+    Unit(
+        "qvit_engine",
+        "qvit_engine",
+        (*PACKAGES, "mac/*.sv", "memory/*.sv", "gemm/*.sv", "*.sv"),
+        (Trial(SMALL | {"DRAIN_ROWS": 1}), Trial(SMALL | {"DRAIN_ROWS": 2})),
+    ),
 )

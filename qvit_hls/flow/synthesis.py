@@ -68,6 +68,7 @@ def synthesize(
     parameters: Mapping[str, int] | None = None,
     *,
     flatten: bool = True,
+    slang: bool = False,
     cache: Path | None = None,
 ) -> Synthesis:
     """Synthesize ``top`` out of context for UltraScale+.
@@ -78,6 +79,8 @@ def synthesize(
         parameters: of the top module; whole numbers.
         flatten: optimize across modules, and find the longest path. Without it each module is synthesized
             once however often it is used, which is the only way for large arrays.
+        slang: read the sources by Yosys's slang frontend, which knows package imports; Yosys builds of the
+            last years have it.
         cache: a folder that keeps results by the digest of all inputs.
 
     Raises:
@@ -85,11 +88,9 @@ def synthesize(
     """
     yosys = require_yosys()
     _check(sources)
-    settings = " ".join(f"-set {name} {value}" for name, value in sorted((parameters or {}).items()))
     command = "; ".join(
         [
-            f"read_verilog -sv {' '.join(source.name for source in sources)}",
-            *([f"chparam {settings} {top}"] if settings else []),
+            *_reading(sources, top, sorted((parameters or {}).items()), slang),
             _SYNTHESIS.format(top=top, flatten=" -flatten" if flatten else ""),
             "blackbox =A:whitebox",  # models of the primitives, which are no part of the design
             "write_json netlist.json",
@@ -108,6 +109,17 @@ def synthesize(
     if kept is not None:
         write_json(kept, asdict(result))
     return result
+
+
+def _reading(
+    sources: Sequence[Path], top: str, parameters: Sequence[tuple[str, int]], slang: bool
+) -> list[str]:
+    names = " ".join(source.name for source in sources)
+    if slang:  # one thread: the WebAssembly build has no more
+        settings = "".join(f" -G {name}={value}" for name, value in parameters)
+        return [f"read_slang -j 1 {names} --top {top}{settings}"]
+    settings = " ".join(f"-set {name} {value}" for name, value in parameters)
+    return [f"read_verilog -sv {names}", *([f"chparam {settings} {top}"] if settings else [])]
 
 
 def _check(sources: Sequence[Path]) -> None:
