@@ -52,7 +52,7 @@ CONFIGS: dict[str, dict[str, int | bool]] = {
     },
     "smallest tile": {
         **{"tile_tokens": 2, "tile_rows": 4, "tile_depth": 2, "dsp_rows": 2, "image_pixels": 1},
-        **{"activation_bits": 4, "table_bits": 4},
+        **{"activation_bits": 4, "table_bits": 4, "weight_depth": 1},
     },
 }
 ZCU102 = {

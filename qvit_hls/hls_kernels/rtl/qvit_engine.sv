@@ -60,7 +60,10 @@ module qvit_engine
     localparam int WORD_SHIFT = $clog2(T_K);
     localparam int BANK_CHANNELS = T_K / R;
     localparam int LARGEST_SUM = 8 * ((1 << (A - 1)) - 1) * WEIGHT_DEPTH * T_K;
-    localparam int SUM_BITS = $clog2(LARGEST_SUM + 1) + 1;
+    // One step's sum may have more bits than any layer's where the weight buffer is a few words.
+    localparam int EXACT_BITS = $clog2(LARGEST_SUM + 1) + 1;
+    localparam int STEP_BITS = mac_pkg::FIELD + $clog2(T_K / mac_pkg::cascade_links(A, T_K));
+    localparam int SUM_BITS = EXACT_BITS > STEP_BITS ? EXACT_BITS : STEP_BITS;
     localparam int BUFFER_BITS = $clog2(2 * WEIGHT_DEPTH);
     localparam int GROUP_BITS = $clog2((T_M + 2 * PORTS - 1) / (2 * PORTS) + 1);
     localparam int ROW_BITS = $clog2(T_M + 1);
