@@ -37,9 +37,9 @@ SOURCES = (
 )
 
 
-def sources() -> list[str]:
-    """The design files of all units."""
-    return [str(RTL / name) for name in SOURCES]
+def sources(names: Sequence[str] = SOURCES) -> list[str]:
+    """Paths of design files, those of all units unless named."""
+    return [str(RTL / name) for name in names]
 
 
 def verilator(
@@ -67,9 +67,23 @@ def verilator(
 
 
 class Bench:
-    """One verilated bench: a top module ``vector_<name>.sv`` and its main program ``vector_<name>.cpp``."""
+    """One verilated bench: a top module ``vector_<name>.sv`` and its main program ``vector_<name>.cpp``.
 
-    def __init__(self, folder: Path, name: str, parameters: Mapping[str, int], optimization: str) -> None:
+    Args:
+        folder: where it is built.
+        parameters: of the top module, and constants of the program.
+        optimization: of the compiler.
+        design: the design files that it needs, packages first.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        parameters: Mapping[str, int],
+        optimization: str,
+        design: Sequence[str] = SOURCES,
+    ) -> None:
         defines = [
             argument for key, value in parameters.items() for argument in ("-CFLAGS", f"-D{key}={value}")
         ]
@@ -78,7 +92,7 @@ class Bench:
             *("-Wno-fatal", "--Mdir", str(folder / "build"), *defines),
             *(f"-G{key}={value}" for key, value in parameters.items()),
             *("--top-module", f"vector_{name}", "-o", "bench"),
-            *sources(),
+            *sources(design),
             *(str(HERE / f"vector_{name}{suffix}") for suffix in (".sv", ".cpp")),
         ]
         result = verilator(folder, arguments, optimization)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,11 @@ from vector_bench import Bench
 
 from qvit_hls.hw.descriptor import Descriptor
 
-UNITS = ("norm", "softmax", "mean", "image", "result", "trace")
+UNITS = ("norm", "mean", "image", "result", "trace")
 #: Wide, activation and digit memory, each ``[channels, T_n]``.
 Memories = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 _SUMMARY = 6
-_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,6 @@ class Case:
 
     Attributes:
         wide, activation, digit: memories before and, in what is expected, after: ``[channels, T_n]``.
-        maximum: ``[tiles, T_n]``.
         stall: the streams pause with a probability of stall / 256.
     """
 
@@ -61,18 +59,16 @@ class Case:
     wide: np.ndarray
     activation: np.ndarray
     digit: np.ndarray
-    maximum: np.ndarray = field(default_factory=lambda: np.zeros((0, 1), np.int16))
     image: bytes = b""
-    table: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
     stall: int = 0
     limit: int = 200_000
 
     def packed(self, seed: int) -> bytes:
         """The case as the program reads it."""
-        sizes = (len(self.wide), len(self.maximum), len(self.image) // 16, len(self.table))
-        header = struct.pack("<8i", UNITS.index(self.unit), self.stall, seed, self.limit, *sizes)
-        arrays = (self.descriptor.words(), self.wide, self.activation, self.digit, self.maximum)
-        return header + b"".join(a.tobytes() for a in arrays) + self.image + self.table.tobytes()
+        sizes = (len(self.wide), len(self.image) // 16)
+        header = struct.pack("<6i", UNITS.index(self.unit), self.stall, seed, self.limit, *sizes)
+        arrays = (self.descriptor.words(), self.wide, self.activation, self.digit)
+        return header + b"".join(a.tobytes() for a in arrays) + self.image
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,6 @@ class Outcome:
 
     Attributes:
         cycles: from start to done, -1 when it never was.
-        normalizers: ``multiplier << 6 | shift`` of each token, -1 where none was written.
     """
 
     cycles: int
@@ -92,7 +87,6 @@ class Outcome:
     wide: np.ndarray
     activation: np.ndarray
     digit: np.ndarray
-    normalizers: np.ndarray
     streamed: np.ndarray
 
 
@@ -120,7 +114,6 @@ def run(bench: Bench, cases: Sequence[Case]) -> list[Outcome]:
             take(np.int16, *cells),
             take(np.int8, *cells),
             take(np.int8, *cells),
-            take(np.int32, _TOKENS),
             take(np.int16, values),
         )
         assert outcome.cycles >= 0, f"{case.unit} was not done after {case.limit} cycles: {case.descriptor}"
@@ -145,12 +138,3 @@ def place(shape: Shape, memory: np.ndarray, tensor: np.ndarray, base: int, strid
     for token, row in enumerate(tensor):
         start = base + token // shape.tokens * stride
         memory[start : start + len(row), token % shape.tokens] = row
-
-
-def place_columns(
-    shape: Shape, memory: np.ndarray, result: np.ndarray, base: int, stride: int, tokens: int
-) -> None:
-    """The same for a tensor of whole tiles whose lanes beyond ``tokens`` are as ``result`` has them."""
-    for tile in range(shape.tiles(tokens)):
-        lanes = result[tile * shape.tokens : (tile + 1) * shape.tokens]
-        memory[base + tile * stride : base + tile * stride + lanes.shape[1], : len(lanes)] = lanes.T

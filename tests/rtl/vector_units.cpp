@@ -1,13 +1,11 @@
 // Runs vector units on modelled memories: whatever any unit writes at any time is done and shows in the output.
 //
 // Input, cases one after the other, int32 words unless said otherwise:
-//   unit (0 norm, 1 softmax, 2 mean, 3 image, 4 result, 5 trace), stall (streams pause with stall/256), seed, limit of
-//   cycles, channels per lane, maximum tiles, image words, table entries, descriptor[32]
-//   wide int16[channels][T_N], activation int8[channels][T_N], digit likewise, maximum int16[tiles][T_N],
-//   image bytes[16 * words], table bytes[entries]
+//   unit (0 norm, 1 mean, 2 image, 3 result, 4 trace), stall (streams pause with stall/256), seed, limit of cycles,
+//   channels per lane, image words, descriptor[32]
+//   wide int16[channels][T_N], activation int8[channels][T_N], digit likewise, image bytes[16 * words]
 // Output: cycles from start to done (-1: limit reached), writes, writes after done, breaches of valid/ready, image
-//   words taken, values streamed; wide, activation, digit as above; normalizers int32[4096], -1 where none was written;
-//   streamed int16[values]
+//   words taken, values streamed; wide, activation, digit as above; streamed int16[values]
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -19,10 +17,10 @@
 
 namespace {
 
-constexpr int READ_LATENCY = 2, UNITS = 6, AFTER = 40;
+constexpr int READ_LATENCY = 2, READERS = 4, IMAGE = 2, TRACE = 4, AFTER = 40;
 
 struct Header {
-    int32_t unit, stall, seed, limit, channels, tiles, image_words, table_entries;
+    int32_t unit, stall, seed, limit, channels, image_words;
     uint32_t descriptor[32];
 };
 
@@ -41,7 +39,7 @@ public:
         context->randSeed(11);
         top.reset(new Vvector_units(context.get()));
         top->rst = 1;
-        top->start = top->table_write = top->image_valid = top->result_ready = top->trace_ready = 0;
+        top->start = top->image_valid = top->result_ready = top->trace_ready = 0;
         for (int i = 0; i < 4; ++i) edge();
         top->rst = 0;
     }
@@ -51,22 +49,11 @@ public:
         wide = read<int16_t>(cells);
         activation = read<int8_t>(cells);
         digit = read<int8_t>(cells);
-        maximum = read<int16_t>(static_cast<size_t>(header.tiles) * T_N);
         image = read<uint8_t>(16 * static_cast<size_t>(header.image_words));
-        const std::vector<uint8_t> table = read<uint8_t>(static_cast<size_t>(header.table_entries));
-        normalizer.assign(4096, -1);
         streamed.clear();
         writes = late_writes = breaches = words_taken = 0;
         random = static_cast<uint32_t>(header.seed);
         std::memcpy(&top->d, header.descriptor, sizeof header.descriptor);
-
-        for (size_t i = 0; i < table.size(); ++i) {
-            top->table_write = 1;
-            top->table_entry = static_cast<uint8_t>(i);
-            top->table_data = table[i];
-            step(header, false);
-        }
-        top->table_write = 0;
 
         int32_t cycles = -1, left = header.limit;
         top->start = 1u << header.unit;
@@ -86,18 +73,16 @@ public:
         write(wide);
         write(activation);
         write(digit);
-        write(normalizer);
         write(streamed);
     }
 
 private:
     std::unique_ptr<VerilatedContext> context;
     std::unique_ptr<Vvector_units> top;
-    std::vector<int16_t> wide, maximum, streamed;
+    std::vector<int16_t> wide, streamed;
     std::vector<int8_t> activation, digit;
     std::vector<uint8_t> image;
-    std::vector<int32_t> normalizer;
-    uint32_t address_before[READ_LATENCY][5] = {};
+    uint32_t address_before[READ_LATENCY][READERS] = {};
     int32_t writes, late_writes, breaches, words_taken;
     uint32_t random;
     int held_result = -1, held_trace = -1;
@@ -118,16 +103,16 @@ private:
     uint32_t step(const Header &header, bool finished) {
         // A word that was offered stays until it is taken.
         if (!top->image_valid)
-            top->image_valid = words_taken < header.image_words && header.unit == 3 && chance(header.stall);
+            top->image_valid = words_taken < header.image_words && header.unit == IMAGE && chance(header.stall);
         if (top->image_valid) std::memcpy(&top->image_data, &image[16 * static_cast<size_t>(words_taken)], 16);
         top->result_ready = chance(header.stall);
         top->trace_ready = chance(header.stall);
 
         // Of several units that read at once, the one that was started counts: the others' data is not used.
-        const int reader = header.unit < 3 ? header.unit : header.unit == 4 ? 3 : 4;
+        const int reader = header.unit < IMAGE ? header.unit : header.unit - 1;
         const size_t channels = static_cast<size_t>(header.channels);
         const size_t channel = std::min<size_t>(address_before[READ_LATENCY - 1][reader], channels - 1);
-        if (header.unit == 5) {
+        if (header.unit == TRACE) {
             int8_t word[2][T_N][T_K];
             for (size_t n = 0; n < T_N; ++n)
                 for (size_t k = 0; k < T_K; ++k) {
@@ -140,16 +125,10 @@ private:
         std::memcpy(&top->wide_data, &wide[channel * T_N], 2 * T_N);
         top->clk = 0;
         top->eval();
-        if (!maximum.empty()) {
-            const size_t tile = std::min<size_t>(top->maximum_tile, maximum.size() / T_N - 1);
-            std::memcpy(&top->maximum, &maximum[tile * T_N], 2 * T_N);
-            top->eval();
-        }
 
         check_stream(top->result_valid, top->result_ready, top->result_data, held_result);
         check_stream(top->trace_valid, top->trace_ready, top->trace_data, held_trace);
         if (top->norm_write) write_column(activation, top->norm_address, &top->norm_data, finished);
-        if (top->softmax_write) write_column(digit, top->softmax_address, &top->softmax_data, finished);
         if (top->mean_write) {
             count(finished);
             if (top->mean_address < channels) wide[top->mean_address * T_N] = static_cast<int16_t>(top->mean_data);
@@ -161,16 +140,12 @@ private:
                 if (top->image_address + i < channels && top->image_lane < T_N)
                     activation[(top->image_address + i) * T_N + top->image_lane] = static_cast<int8_t>(pixels[i]);
         }
-        if (top->normalizer_write) {
-            count(finished);
-            normalizer[top->normalizer_token] = static_cast<int32_t>(top->normalizer);
-        }
-        if (top->image_ready && !finished && header.unit != 3) ++breaches;
+        if (top->image_ready && !finished && header.unit != IMAGE) ++breaches;
         const bool taken = top->image_valid && top->image_ready;
         const uint32_t done = top->done;
         for (int i = READ_LATENCY - 1; i > 0; --i)
-            std::copy(address_before[i - 1], address_before[i - 1] + 5, address_before[i]);
-        for (int i = 0; i < 5; ++i) address_before[0][i] = top->read_address[static_cast<size_t>(i)];
+            std::copy(address_before[i - 1], address_before[i - 1] + READERS, address_before[i]);
+        for (int i = 0; i < READERS; ++i) address_before[0][i] = top->read_address[static_cast<size_t>(i)];
         top->clk = 1;
         top->eval();
         if (taken) {
