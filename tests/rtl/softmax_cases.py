@@ -1,4 +1,4 @@
-"""Cases for the softmax: what it may read when, and what it must do in every cycle (``vector_softmax.cpp``)."""
+"""Softmax cases: what the unit may read when, and what it must do in every cycle (``vector_softmax.cpp``)."""
 
 from __future__ import annotations
 
