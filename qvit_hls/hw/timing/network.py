@@ -1,0 +1,151 @@
+"""What a frame's cycles depend on, layer by layer, as arrays: no weights, no addresses, no names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from qvit_hls.hw.descriptor import Descriptor, DigitSource, Scaling, Unit
+from qvit_hls.hw.program import Program
+
+#: In place of a unit: no layer. Networks of fewer layers are filled up with it.
+ABSENT = -1
+_COUNT_BITS = 15
+_COUNT_MASK = (1 << _COUNT_BITS) - 1
+_VECTOR_BY_TILE, _GEMM_BY_TILE = 30, 31
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkShape:
+    """The layers of one network, int64 ``[L]``, or of many, ``[S, L]``; fields broadcast against each other.
+
+    Attributes:
+        unit: a Unit, or ABSENT.
+        tokens: of the activation operand, or of the tensor that a vector unit works on.
+        k, k_parts: summed channels: so many parts of so many channels, each padded to whole words of T_k
+            (the heads of an attention's result). For LOAD_IMAGE, channels of the image.
+        rows, rows8: output rows; how many have two digits. For LAYER_NORM, ``rows`` is not 0 where its
+            moments are taken while the residual stream is written; for LOAD_IMAGE it is how many GEMMs
+            must be complete before the next image may be loaded.
+        from_memory: 1 where the digits come from the digit memory instead of the weight stream.
+        destination: a Destination.
+        table_entries: of the table in the stream, 0 without.
+        first_token: first token that is written.
+        pixels: of one image channel.
+        after_gemm, after_vector: 1 + index of the last layer of that lane that must be complete, else 0.
+        gemm_by_tile, vector_by_tile: 1 where a token tile waits only for the same token tile of it.
+    """
+
+    unit: np.ndarray
+    tokens: np.ndarray
+    k: np.ndarray
+    k_parts: np.ndarray
+    rows: np.ndarray
+    rows8: np.ndarray
+    from_memory: np.ndarray
+    destination: np.ndarray
+    table_entries: np.ndarray
+    first_token: np.ndarray
+    pixels: np.ndarray
+    after_gemm: np.ndarray
+    after_vector: np.ndarray
+    gemm_by_tile: np.ndarray
+    vector_by_tile: np.ndarray
+
+    @property
+    def layers(self) -> int:
+        """L, absent ones included."""
+        return int(self.unit.shape[-1])
+
+    @property
+    def atom_macs(self) -> np.ndarray:
+        """Products of a signed 4-bit with an activation, padding excluded, ``[..., L]``; 0 but for GEMMs."""
+        products = (self.tokens - self.first_token) * self.k * self.k_parts * (self.rows + self.rows8)
+        return np.where(self.unit == Unit.GEMM, products, 0)
+
+    @classmethod
+    def of_program(cls, program: Program) -> NetworkShape:
+        """The shape of a scheduled network."""
+        descriptors = [layer.descriptor for layer in program.layers]
+        lanes = np.array([d.unit == Unit.GEMM for d in descriptors])
+        gemms, vectors = np.flatnonzero(lanes) + 1, np.flatnonzero(~lanes) + 1
+        columns = []
+        heads: list[Descriptor] = []  # contexts whose result is still to be read
+        for d in descriptors:
+            k, parts = d.k, 1
+            if d.unit == Unit.GEMM and d.scaling == Scaling.RECIPROCAL:
+                heads.append(d)
+            elif heads and d.unit == Unit.GEMM and d.digit_source == DigitSource.STREAM:
+                if d.x_base == heads[0].y_base:
+                    k, parts = heads[0].tokens, len(heads)
+                heads = []
+            after_gemm, after_vector = d.after & _COUNT_MASK, d.after >> _COUNT_BITS & _COUNT_MASK
+            columns.append(
+                {
+                    "unit": d.unit,
+                    "tokens": d.tokens,
+                    "k": k,
+                    "k_parts": parts,
+                    "rows": d.rows,
+                    "rows8": d.rows8,
+                    "from_memory": d.digit_source == DigitSource.MEMORY,
+                    "destination": d.destination,
+                    "table_entries": d.table_entries,
+                    "first_token": d.first_token,
+                    "pixels": d.height * d.width,
+                    "after_gemm": gemms[after_gemm - 1] if after_gemm else 0,
+                    "after_vector": vectors[after_vector - 1] if after_vector else 0,
+                    "gemm_by_tile": d.after >> _GEMM_BY_TILE & 1,
+                    "vector_by_tile": d.after >> _VECTOR_BY_TILE & 1,
+                }
+            )
+        return cls(**{f.name: np.array([int(c[f.name]) for c in columns], np.int64) for f in fields(cls)})
+
+    def select(self, index: int) -> NetworkShape:
+        """One network ``[L]`` of many ``[S, L]``."""
+        shape = np.broadcast_shapes(*(getattr(self, f.name).shape for f in fields(self)))
+        return NetworkShape(
+            **{f.name: np.broadcast_to(getattr(self, f.name), shape)[index] for f in fields(self)}
+        )
+
+    def compact(self) -> NetworkShape:
+        """One network ``[L]`` without its absent layers.
+
+        Raises:
+            ValueError: these are many networks.
+        """
+        if self.unit.ndim != 1:
+            raise ValueError(f"compact takes one network [L], not an array {self.unit.shape}")
+        present = self.unit != ABSENT
+        place = np.concatenate([[0], np.cumsum(present)])  # 1 + index -> 1 + index among those present
+        result = NetworkShape(**{f.name: getattr(self, f.name)[present] for f in fields(self)})
+        gemm = self.unit == Unit.GEMM
+        moved = {}
+        for name, lane in (("after_gemm", gemm), ("after_vector", present & ~gemm)):
+            # An absent layer is complete with the one before it in its lane.
+            latest = np.concatenate(
+                [[0], np.maximum.accumulate(np.where(lane, np.arange(1, len(lane) + 1), 0))]
+            )
+            moved[name] = place[latest[getattr(result, name)]]
+        return replace(result, **moved)
+
+
+def stack(shapes: Sequence[NetworkShape]) -> NetworkShape:
+    """Many networks ``[S, L]`` from networks ``[L]``, filled up with absent layers.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not shapes:
+        raise ValueError("stack takes at least one network")
+    most = max(shape.layers for shape in shapes)
+
+    def rows(name: str) -> np.ndarray:
+        result = np.full((len(shapes), most), ABSENT if name == "unit" else 0, np.int64)
+        for row, shape in zip(result, shapes, strict=True):
+            row[: shape.layers] = getattr(shape, name)
+        return result
+
+    return NetworkShape(**{f.name: rows(f.name) for f in fields(NetworkShape)})

@@ -1,0 +1,91 @@
+"""What each layer of the vector lane takes by itself. Arrays ``[..., L]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qvit_hls.hw.descriptor import Unit
+from qvit_hls.hw.timing.constants import (
+    IMAGE_LOAD,
+    LAYER_NORM_CODES,
+    LAYER_NORM_OWN,
+    MEAN_TOKENS,
+    STORE_RESULT,
+    clog2,
+    layer_norm_scale_latency,
+    softmax_latency,
+)
+from qvit_hls.hw.timing.network import NetworkShape
+from qvit_hls.hw.timing.tiles import Tiles
+
+_VALUES_PER_WORD = 8
+
+
+@dataclass(frozen=True, eq=False)
+class VectorWork:
+    """Quantities of the vector lane's layers, float64; of GEMMs they mean nothing.
+
+    Attributes:
+        token_tiles: how the layer is cut.
+        latency: from ``start`` to the first step whose result is written.
+        first: from ``start`` to the completion of the first token tile.
+        per_tile: cycles per further token tile.
+        last: from the cycle in which the last token tile is ready to its completion.
+        tail: from the completion of the last token tile to ``done``.
+        stream: of LOAD_RESIDUAL, the loader's cycles.
+        image: of LOAD_IMAGE, cycles to load an image.
+    """
+
+    token_tiles: np.ndarray
+    latency: np.ndarray
+    first: np.ndarray
+    per_tile: np.ndarray
+    last: np.ndarray
+    tail: np.ndarray
+    stream: np.ndarray
+    image: np.ndarray
+
+
+def vector_work(network: NetworkShape, tiles: Tiles) -> VectorWork:
+    """The work of every layer; ``tiles`` holds numbers, or arrays that end in an axis of length 1."""
+    unit, k = network.unit, np.asarray(network.k, np.float64)
+    t_n, per_cycle = np.asarray(tiles.tile_tokens, np.float64), np.asarray(tiles.drain_rows)
+    tokens = np.asarray(network.tokens, np.float64)
+    count = np.maximum(np.ceil(tokens / t_n), 1)
+    several = count > 1
+    last_tokens = tokens - (count - 1) * t_n
+    groups = np.ceil(k / per_cycle)
+    zero = np.zeros(np.broadcast_shapes(unit.shape, groups.shape, count.shape))
+
+    norm, softmax = unit == Unit.LAYER_NORM, unit == Unit.SOFTMAX
+    own = norm & (network.rows == 0)
+    scale = layer_norm_scale_latency(tiles.max_channels)
+    latency = np.where(norm, LAYER_NORM_CODES + scale + np.minimum(t_n, tokens), zero)
+    # Own moments: of the first tile, then of the second one, which the first one's scaling runs beside.
+    latency = np.where(
+        own, np.where(several, np.maximum(2 * groups, latency + groups), latency + groups), latency
+    )
+    per_tile = np.where(
+        own, 2 * groups, np.maximum(groups, np.maximum(t_n + 1, np.ceil((t_n + scale + 4) / 2)))
+    )
+    per_tile = np.where(softmax, np.maximum(groups, t_n), per_tile)
+    first = latency + groups + np.where(own & several, LAYER_NORM_OWN - LAYER_NORM_CODES, 0)
+    last = np.where(norm, LAYER_NORM_CODES + scale + last_tokens + groups * np.where(own, 2, 1), groups)
+    tail = np.where(softmax, last_tokens + softmax_latency(tiles.max_tokens), zero)
+    once = np.where(unit == Unit.MEAN_TOKENS, k * count + MEAN_TOKENS + clog2(t_n), 1.0)
+    once = np.where(unit == Unit.STORE_RESULT, k + STORE_RESULT, once)
+    by_tile = norm | softmax
+    beats = np.ceil(t_n / (_VALUES_PER_WORD * np.asarray(tiles.weight_ports)))
+    image = np.ceil(k * network.pixels / np.asarray(tiles.image_pixels)) + IMAGE_LOAD
+    return VectorWork(
+        token_tiles=np.where(by_tile, count, 1.0),
+        latency=latency,
+        first=np.where(by_tile, first, once),
+        per_tile=np.where(by_tile, per_tile, 0.0),
+        last=np.where(by_tile, last, once),
+        tail=tail - np.where(own & several, groups, 0.0),
+        stream=count * k * beats * tiles.beat_cycles + zero,
+        image=image + np.floor(network.first_token / t_n),
+    )
