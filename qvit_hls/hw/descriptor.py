@@ -12,8 +12,8 @@ from enum import IntEnum
 import numpy as np
 
 DESCRIPTOR_WORDS = 32
-#: Bit of the word ``after``: its last layer may still be finishing, token tile by token tile.
-AFTER_BY_TOKEN_TILE = 31
+#: Bits of each count of layers in the word ``after``.
+AFTER_COUNT_BITS = 15
 
 
 class Unit(IntEnum):
@@ -64,6 +64,50 @@ class Scaling(IntEnum):
 
 
 @dataclass(frozen=True)
+class After:
+    """What a layer waits for. GEMMs run in one lane of the engine, other layers in another, each in order.
+
+    Attributes:
+        gemms, vectors: how many first layers of either lane must be complete.
+        gemm_by_tile, vector_by_tile: the last of them may still be running: a token tile waits only until
+            that layer has written the same token tile.
+    """
+
+    gemms: int = 0
+    vectors: int = 0
+    gemm_by_tile: bool = False
+    vector_by_tile: bool = False
+
+    def word(self) -> int:
+        """The descriptor's word: counts of 15 bits, GEMMs lowest; the vector lane's bit, the GEMM lane's.
+
+        Raises:
+            OverflowError: a count does not fit.
+        """
+        if max(self.gemms, self.vectors) >> AFTER_COUNT_BITS:
+            raise OverflowError(
+                f"layers wait for {max(self.gemms, self.vectors):,} others; 32,767 can be counted"
+            )
+        counts = self.gemms | self.vectors << AFTER_COUNT_BITS
+        return (
+            counts
+            | self.vector_by_tile << 2 * AFTER_COUNT_BITS
+            | self.gemm_by_tile << 2 * AFTER_COUNT_BITS + 1
+        )
+
+    @classmethod
+    def of_word(cls, word: int) -> After:
+        """The reverse of :meth:`word`."""
+        mask = (1 << AFTER_COUNT_BITS) - 1
+        return cls(
+            word & mask,
+            word >> AFTER_COUNT_BITS & mask,
+            bool(word >> 2 * AFTER_COUNT_BITS + 1 & 1),
+            bool(word >> 2 * AFTER_COUNT_BITS & 1),
+        )
+
+
+@dataclass(frozen=True)
 class Descriptor:
     """One step of a program. All fields are unsigned 32-bit; unused ones are 0.
 
@@ -76,7 +120,10 @@ class Descriptor:
         tokens: tokens of the activation operand, or of the tensor that a vector unit works on.
         k, k_steps: summed channels, and steps of T_k that hold them.
         x_base, x_stride: activation operand (GEMM) or source tensor (vector units).
-        rows, rows8: output rows; the first rows8 of them have two digits.
+        rows, rows8: output rows; the first rows8 of them have two digits. LAYER_NORM: rows is k where the
+            additions before it are all that was written to its source, so that its moments could be taken
+            meanwhile, else 0. LOAD_IMAGE: rows is how many first GEMMs must be complete before the next
+            image may take this one's place.
         digit_source, digit_base, digit_stride: the operand that is split into digits.
         destination, y_base, y_stride: the result.
         first_token: results of tokens before this are dropped (the class token's place).
@@ -86,9 +133,8 @@ class Descriptor:
         table_entries: entries of the table that the stream carries for this layer (0: none).
         epsilon_low, epsilon_high: 64-bit epsilon of LAYER_NORM.
         patch, height, width: LOAD_IMAGE; the image's channels are in k.
-        after: how many first layers must be complete before this one may read; the top bit makes an
-            exception of the last of them (``scheduling/dependencies.py``). An engine that runs one layer
-            after the other needs not look at it.
+        after: what must be complete before this layer may begin, as :class:`After` packs it; an engine
+            that runs one layer after the other needs not look at it.
     """
 
     unit: int

@@ -8,6 +8,10 @@ from qvit_hls.hw.accelerator import AcceleratorConfig
 from qvit_hls.hw.descriptor import Memory
 from qvit_hls.hw.gemm_timing import ceil_div, round_up
 
+#: The RTL engine begins layers while earlier ones still run. A tensor keeps its place free from so many
+#: layers before its first: then a layer need not wait for another tensor's last reader.
+_LEAD = {"hls": 0, "rtl": 2}
+
 
 @dataclass(eq=False)
 class Tensor:
@@ -44,13 +48,16 @@ def place(tensors: list[Tensor], config: AcceleratorConfig) -> dict[Memory, int]
     Tensors whose lifetimes overlap never share addresses: also a layer's source and its result, so a
     layer may read one while it writes the other.
     """
+    lead = _LEAD[config.mac]
     depths = dict.fromkeys((Memory.ACTIVATION, Memory.DIGIT, Memory.WIDE), config.tile_depth)
     placed: list[Tensor] = []
     for tensor in sorted(tensors, key=lambda t: (t.first, -t.depth(config), t.name)):
         neighbours = sorted(
             (other.base, other.base + other.depth(config))
             for other in placed
-            if other.memory == tensor.memory and other.first <= tensor.last and tensor.first <= other.last
+            if other.memory == tensor.memory
+            and other.first - lead <= tensor.last
+            and tensor.first - lead <= other.last
         )
         base, need = 0, tensor.depth(config)
         for start, end in neighbours:

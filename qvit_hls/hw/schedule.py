@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from qvit_hls.errors import QvitError
 from qvit_hls.hw.accelerator import AcceleratorConfig
-from qvit_hls.hw.descriptor import Memory
+from qvit_hls.hw.descriptor import Memory, Unit
 from qvit_hls.hw.memory_plan import place
 from qvit_hls.hw.program import Program
 from qvit_hls.hw.scheduling import attention, linear, vector
-from qvit_hls.hw.scheduling.dependencies import dependencies
+from qvit_hls.hw.scheduling.dependencies import dependencies, image_released
 from qvit_hls.hw.scheduling.plan import Plan
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Graph, Node, Op
@@ -43,10 +44,11 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Program:
         vector.plan_result(plan)
     if plan.problems:
         raise QvitError(plan.problems)
+    _keep_image(plan)
     depths = place(plan.tensors, config)
     layers, trace_offset = [], 0
     for planned, after in zip(plan.layers, dependencies(plan.layers, config), strict=True):
-        layer = planned.finish(config, trace_offset, after)
+        layer = planned.finish(config, trace_offset, after.word())
         trace_offset += layer.descriptor.trace_tokens * layer.descriptor.trace_channels
         layers.append(layer)
     image = next(node for node in graph if isinstance(node.op, ops.QuantizedInput))
@@ -64,6 +66,18 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Program:
             "wide_depth": depths[Memory.WIDE],
         },
     )
+
+
+def _keep_image(plan: Plan) -> None:
+    """Say when the image may be overwritten; where the next one is loaded ahead, keep its place free."""
+    for index, layer in enumerate(plan.layers):
+        if layer.descriptor.unit == Unit.LOAD_IMAGE:
+            assert layer.y is not None
+            released = image_released(plan.layers, layer)
+            plan.layers[index] = replace(layer, descriptor=replace(layer.descriptor, rows=released))
+            if plan.config.image_ahead:
+                layer.y.tensor.touch(0)
+                layer.y.tensor.touch(len(plan.layers) - 1)
 
 
 def _nothing(plan: Plan, node: Node) -> None:

@@ -18,9 +18,11 @@ template <class C> struct Memories {
     code_t activation[C::ACTIVATION_DEPTH / C::T_K][C::T_K][C::T_N];
     code_t digit[C::DIGIT_DEPTH / C::T_K][C::T_K][C::T_N];
     wide_t wide[C::WIDE_DEPTH][C::T_N];
-    wide_t row_maximum[C::TOKEN_TILES][C::T_N];  // of the attention scores
+    // Of the attention scores; attention's layers take these two banks and those of the normalisers in turn.
+    wide_t row_maximum[2][C::TOKEN_TILES][C::T_N];
     // Deferred softmax normalisation of each query; a copy for every row that is written at once.
-    Scaling normalizer[C::DRAIN_GROUP][C::MAX_TOKENS];
+    Scaling normalizer[C::DRAIN_GROUP][2][C::MAX_TOKENS];
+    uint<1> score_bank, softmax_bank, context_bank;
     code_t table[C::T_N][C::TABLE_SIZE];    // elementwise function, a copy for every lane
     code_t exponent[C::T_N][C::EXPONENTS];  // of the softmax, by distance from the maximum
 };
@@ -40,7 +42,7 @@ inline RowParameters row_parameters(const Descriptor &d, const RowTile &tile, in
             result.scaling.multiplier = static_cast<uint<MULTIPLIER_BITS>>(d.multiplier);
             result.scaling.shift = static_cast<uint<SHIFT_BITS>>(d.shift);
         } else {
-            result.scaling = memory.normalizer[copy][index < C::MAX_TOKENS ? index : 0];
+            result.scaling = memory.normalizer[copy][memory.context_bank][index < C::MAX_TOKENS ? index : 0];
         }
     }
     return result;
@@ -95,8 +97,8 @@ lane:
         } else {
             memory.wide[address][n] = value;
             if (C::HAS_SOFTMAX && d.destination == TO_SCORES) {
-                const wide_t before = memory.row_maximum[token_tile][n];
-                memory.row_maximum[token_tile][n] = first_score || value > before ? value : before;
+                const wide_t before = memory.row_maximum[memory.score_bank][token_tile][n];
+                memory.row_maximum[memory.score_bank][token_tile][n] = first_score || value > before ? value : before;
             }
         }
     }

@@ -28,7 +28,7 @@ token_tile:
             for (int n = 0; n < C::T_N; ++n) {
 #pragma HLS UNROLL
                 const sint<17> distance =
-                    static_cast<sint<17>>(memory.row_maximum[tile][n] - memory.wide[source + key][n]);
+                    static_cast<sint<17>>(memory.row_maximum[memory.softmax_bank][tile][n] - memory.wide[source + key][n]);
                 // Lanes without a token may hold anything; keep their index inside the table.
                 const int entry = distance < 0 ? 0 : distance > LAST_ENTRY ? LAST_ENTRY : static_cast<int>(distance);
                 const code_t exponent = memory.exponent[n][entry];
@@ -45,10 +45,11 @@ token_tile:
                                                          static_cast<uint<SHIFT_BITS>>(d.shift));
             for (int copy = 0; copy < C::DRAIN_GROUP; ++copy) {
 #pragma HLS UNROLL
-                if (token < static_cast<int>(d.tokens)) memory.normalizer[copy][token] = scaling;
+                if (token < static_cast<int>(d.tokens)) memory.normalizer[copy][memory.softmax_bank][token] = scaling;
             }
         }
     }
+    memory.softmax_bank = static_cast<uint<1>>(memory.softmax_bank ^ 1);
 }
 
 }  // namespace qvit

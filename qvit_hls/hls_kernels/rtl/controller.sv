@@ -1,6 +1,10 @@
-// Runs the layers in order. A GEMM is left to the sequencer, and the next layer may begin when its last step is
-// issued; every other unit runs alone: it begins when all layers before it are complete. With the trace on, a
-// layer's result is written out before anything else begins.
+// Runs the layers of a program in two lanes, each in order: GEMMs, left to the sequencer, which begins the next one
+// when the last step of one is issued; and all other units, one at a time, beside them. Each lane skips the other
+// one's layers; what a layer waits for of either lane is in its descriptor. With the trace on, layers run one after
+// the other in the order of the program, and a layer's result is written out before anything else begins.
+//
+// The image of the next frame may be loaded while this frame runs: once the GEMM that reads this frame's image is
+// complete, by the LOAD_IMAGE descriptor of this frame.
 //
 // ap_start begins a frame (ap_ready tells that it has), ap_done stays until ap_continue.
 module controller
@@ -13,119 +17,206 @@ module controller
     output logic                  ap_done,
     output logic                  ap_idle,
     input  logic                  ap_continue,
+    // Of the frame, with ap_start.
     input  logic [31:0]           layers_in,
     input  logic                  trace_enable_in,
+    input  logic                  image_loaded_in,
+    input  logic                  image_follows_in,
     output logic                  running,
     output logic [31:0]           layers,
-    output logic                  trace_enable,
-    // Progress: layers whose descriptors are known, that are loaded, that run or wait, that are complete.
+    // Progress: layers whose descriptors are known, that are loaded, that each lane runs or comes to next, that
+    // nothing needs any more; and what is complete.
     input  logic [COUNT_BITS-1:0] known,
     output logic [COUNT_BITS-1:0] load_layer,
-    output logic [COUNT_BITS-1:0] run_layer,
-    output logic [COUNT_BITS-1:0] completed,
+    output logic [COUNT_BITS-1:0] gemm_layer,
+    output logic [COUNT_BITS-1:0] vector_layer,
     output logic [COUNT_BITS-1:0] finished,
-    output logic [COUNT_BITS-1:0] begun,
-    output logic [COUNT_BITS-1:0] drained_tiles,
+    output progress_t             progress,
+    output logic [COUNT_BITS-1:0] gemms_begun,
+    output logic [COUNT_BITS-1:0] vectors_begun,
     // verilator lint_off UNUSEDSIGNAL  // not every field concerns this module
-    input  descriptor_t           run,
+    input  descriptor_t           gemm,
+    input  descriptor_t           vector,
     // verilator lint_on UNUSEDSIGNAL
-    input  logic                  layer_loaded,
+    // Loader.
     output logic                  load_valid,
-    output logic                  load_undisturbed,
-    // GEMM.
+    output logic                  load_may_use_memories,
+    input  logic                  layer_loaded,
+    // GEMM lane.
     output logic                  gemm_valid,
     input  logic                  gemm_step,
     input  logic                  gemm_issued,
     input  logic                  token_tile_drained,
     input  logic                  layer_drained,
-    // Other units.
+    // Vector lane.
     output logic                  unit_start,
     output logic                  unit_active,
+    output logic [COUNT_BITS-1:0] unit_tiles_ready,
     input  logic                  unit_done,
+    input  logic [COUNT_BITS-1:0] unit_tiles_done,
+    // Image: started by a LOAD_IMAGE layer, or ahead of the next frame's.
+    output descriptor_t           image,
+    output logic                  image_start,
+    input  logic                  image_done,
+    // Trace of a layer's result.
     output logic                  trace_start,
     output logic                  trace_active,
+    output logic                  trace_vector,   // the layer is in the vector lane
     input  logic                  trace_done
 );
-    typedef enum logic [2:0] {IDLE, READY, UNIT, TRACE_WAIT, TRACE, DONE} state_t;
-    state_t state;
+    typedef logic [COUNT_BITS-1:0] count_t;
 
-    logic available, is_gemm, may_start;
-    assign available = state == READY && run_layer != known;
-    assign is_gemm = run.unit == GEMM;
-    assign gemm_valid = available && is_gemm;
-    // The loader has dealt with this layer, and everything before it is complete.
-    assign may_start = available && !is_gemm && completed == run_layer && load_layer != run_layer;
+    typedef enum logic [1:0] {IDLE, RUN, DONE} state_t;
+    typedef enum logic [1:0] {NEXT, UNIT, TRACED} vector_state_t;
+    typedef enum logic [1:0] {NO_IMAGE, IMAGE_WAITS, IMAGE_LOADS} ahead_t;
+    state_t        state;
+    vector_state_t vector_state;
+    ahead_t        ahead;
+    logic          trace_enable, image_loaded, image_known, gemm_held, trace_pending;
+    count_t        gemms, gemm_tiles, vectors, gemms_issued, traced;
 
-    assign running = state != IDLE && state != DONE;
-    assign load_valid = running && load_layer != known;
-    // An image that is being loaded leaves the wide memory alone.
-    assign load_undisturbed = completed == load_layer
-                              ? run_layer == load_layer
-                              : !trace_enable && state == UNIT && run.unit == LOAD_IMAGE && load_layer == run_layer + 1'b1;
-    assign finished = completed - run_layer < 16'h8000 ? run_layer : completed;  // the lesser
-
+    assign running = state == RUN;
     assign ap_idle = state == IDLE;
     assign ap_ready = state == IDLE && ap_start;
     assign ap_done = state == DONE;
+    // The least of the three: layers count from 0, so that no difference is ambiguous.
+    always_comb begin
+        finished = gemm_layer < vector_layer ? gemm_layer : vector_layer;
+        if (load_layer < finished) finished = load_layer;
+    end
+
+    // ---------------------------------------------------------------- loader
+    assign load_valid = running && load_layer != known;
+    assign load_may_use_memories = !trace_enable || traced == load_layer;
+
+    // ---------------------------------------------------------------- GEMM lane
+    logic gemm_known;
+    assign gemm_known = running && gemm_layer != known;
+    assign gemm_valid = gemm_known && gemm.unit == GEMM && !gemm_held && (!trace_enable || traced == gemm_layer);
+
+    // ---------------------------------------------------------------- vector lane
+    logic vector_known, by_tile, may_start, from_ahead;
+    assign vector_known = running && vector_layer != known;
+    assign unit_tiles_ready = ready_tiles(vector.after, progress);
+    assign by_tile = vector.unit == LAYER_NORM || vector.unit == SOFTMAX;
+    // The loader has dealt with this layer (its table may be there), and operands are.
+    assign may_start = vector_state == NEXT && vector_known && vector.unit != GEMM && load_layer > vector_layer
+                    && (!trace_enable || traced == vector_layer)
+                    && (by_tile ? unit_tiles_ready != '0 : unit_tiles_ready == '1);
+    assign from_ahead = vector.unit == LOAD_IMAGE && image_loaded;
+    assign unit_active = vector_state == UNIT;
 
     always_ff @(posedge clk) begin
         unit_start <= 1'b0;
+        image_start <= 1'b0;
         trace_start <= 1'b0;
         case (state)
             IDLE: begin
                 load_layer <= '0;
-                run_layer <= '0;
-                completed <= '0;
-                begun <= '0;
-                drained_tiles <= '0;
+                gemm_layer <= '0;
+                vector_layer <= '0;
+                gemms <= '0;
+                gemm_tiles <= '0;
+                vectors <= '0;
+                gemms_begun <= '0;
+                gemms_issued <= '0;
+                vectors_begun <= '0;
+                traced <= '0;
+                gemm_held <= 1'b0;
+                trace_pending <= 1'b0;
+                trace_active <= 1'b0;
+                vector_state <= NEXT;
+                ahead <= image_follows_in ? IMAGE_WAITS : NO_IMAGE;
                 layers <= layers_in;
                 trace_enable <= trace_enable_in;
-                if (ap_start) state <= READY;
+                image_loaded <= image_loaded_in;
+                image_known <= 1'b0;
+                if (ap_start) state <= RUN;
             end
-            READY: begin
-                if (32'(run_layer) == layers && completed == run_layer) state <= DONE;
+            RUN: begin
+                if (32'(gemm_layer) == layers && 32'(vector_layer) == layers && gemms == gemms_issued
+                    && ahead == NO_IMAGE && !trace_active && !trace_pending) state <= DONE;
+
+                if (layer_loaded) load_layer <= load_layer + 1'b1;
+
+                if (gemm_known && gemm.unit != GEMM) gemm_layer <= gemm_layer + 1'b1;
+                if (gemm_step && gemms_begun == gemms_issued) gemms_begun <= gemms_begun + 1'b1;
                 if (gemm_issued) begin
-                    if (trace_enable) state <= TRACE_WAIT;
-                    else run_layer <= run_layer + 1'b1;
+                    gemms_issued <= gemms_issued + 1'b1;
+                    if (trace_enable) gemm_held <= 1'b1;
+                    else gemm_layer <= gemm_layer + 1'b1;
                 end
-                if (may_start) begin
-                    begun <= run_layer + 1'b1;
-                    unit_start <= 1'b1;
-                    state <= UNIT;
+                if (token_tile_drained) gemm_tiles <= gemm_tiles + 1'b1;
+                if (layer_drained) begin
+                    gemms <= gemms + 1'b1;
+                    gemm_tiles <= '0;
+                    trace_pending <= trace_enable;
+                    trace_vector <= 1'b0;
                 end
-            end
-            UNIT: if (unit_done && !unit_start) begin
-                completed <= completed + 1'b1;
-                if (trace_enable) begin
+
+                case (vector_state)
+                    NEXT: begin
+                        if (vector_known && vector.unit == GEMM) vector_layer <= vector_layer + 1'b1;
+                        if (may_start) begin
+                            vectors_begun <= vectors_begun + 1'b1;
+                            unit_start <= 1'b1;
+                            image_start <= vector.unit == LOAD_IMAGE && !image_loaded;
+                            if (vector.unit == LOAD_IMAGE) image <= vector;
+                            vector_state <= UNIT;
+                        end
+                    end
+                    UNIT: if ((unit_done || from_ahead) && !unit_start) begin
+                        vectors <= vectors + 1'b1;
+                        if (vector.unit == LOAD_IMAGE) image_known <= 1'b1;
+                        trace_pending <= trace_enable;
+                        trace_vector <= 1'b1;
+                        if (trace_enable) vector_state <= TRACED;
+                        else begin
+                            vector_layer <= vector_layer + 1'b1;
+                            vector_state <= NEXT;
+                        end
+                    end
+                    default: ;
+                endcase
+
+                // image.rows: GEMMs that must be complete before the image may be overwritten.
+                case (ahead)
+                    IMAGE_WAITS: if (image_known && gemms >= count_t'(image.rows)) begin
+                        image_start <= 1'b1;
+                        ahead <= IMAGE_LOADS;
+                    end
+                    IMAGE_LOADS: if (image_done && !image_start) ahead <= NO_IMAGE;
+                    default: ;
+                endcase
+
+                if (trace_pending) begin
+                    trace_pending <= 1'b0;
                     trace_start <= 1'b1;
-                    state <= TRACE;
-                end else begin
-                    run_layer <= run_layer + 1'b1;
-                    state <= READY;
+                    trace_active <= 1'b1;
                 end
-            end
-            TRACE_WAIT: if (completed == run_layer + 1'b1) begin
-                trace_start <= 1'b1;
-                state <= TRACE;
-            end
-            TRACE: if (trace_done && !trace_start) begin
-                run_layer <= run_layer + 1'b1;
-                state <= READY;
+                if (trace_active && trace_done && !trace_start) begin
+                    trace_active <= 1'b0;
+                    traced <= traced + 1'b1;
+                    if (trace_vector) begin
+                        vector_layer <= vector_layer + 1'b1;
+                        vector_state <= NEXT;
+                    end else begin
+                        gemm_held <= 1'b0;
+                        gemm_layer <= gemm_layer + 1'b1;
+                    end
+                end
             end
             DONE: if (ap_continue) state <= IDLE;
             default: ;
         endcase
-        if (running) begin
-            if (layer_loaded) load_layer <= load_layer + 1'b1;
-            if (gemm_step) begun <= run_layer + 1'b1;
-            if (token_tile_drained) drained_tiles <= drained_tiles + 1'b1;
-            if (layer_drained) begin
-                completed <= completed + 1'b1;
-                drained_tiles <= '0;
-            end
+        if (rst) begin
+            state <= IDLE;
+            trace_active <= 1'b0;
         end
-        if (rst) state <= IDLE;
     end
-    assign unit_active = state == UNIT;
-    assign trace_active = state == TRACE;
+
+    assign progress.gemms = gemms;
+    assign progress.gemm_tiles = gemm_tiles;
+    assign progress.vectors = vectors;
+    assign progress.vector_tiles = vector_state == UNIT && !unit_start ? unit_tiles_done : '0;
 endmodule

@@ -3,7 +3,8 @@
 // which divide d.patch and share a lane and a word; one such group per cycle while there are words. What is left of
 // the last word is padding and dropped.
 //
-// `done` follows `start` by d.first_token / T_N + groups + 2 cycles when the stream always has a word.
+// `done` follows `start` by d.first_token / T_N + groups + 2 cycles when the stream always has a word and every group
+// may be written at once.
 module load_image #(
     parameter int T_N = 40,
     // verilator lint_off UNUSEDPARAM
@@ -18,6 +19,7 @@ module load_image #(
     input  qvit_pkg::descriptor_t             d,
     // verilator lint_on UNUSEDSIGNAL
     output logic                              done,
+    input  logic                              advance,        // a group may be written in the next cycle
     input  logic [15:0][7:0]                  image_data,
     input  logic                              image_valid,
     output logic                              image_ready,
@@ -66,8 +68,8 @@ module load_image #(
     assign row_end = line_end && patch_y + 1'b1 == patch;
     assign channel_end = row_end && y + 1'b1 == 16'(d.height);
     assign image_end = channel_end && channel + 1'b1 == 16'(d.k);
-    assign step = active && image_valid;
-    assign image_ready = active && (group == GROUP_BITS'(GROUPS - 1) || image_end);
+    assign step = active && image_valid && advance;
+    assign image_ready = active && advance && (group == GROUP_BITS'(GROUPS - 1) || image_end);
 
     always_comb begin
         next.lane = place.lane + 1'b1;

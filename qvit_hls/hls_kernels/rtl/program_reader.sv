@@ -1,5 +1,5 @@
 // Reads descriptors from the program stream, a word per cycle, and keeps the last RING of them for the loader
-// (which runs ahead) and the controller.
+// (which runs ahead) and the two lanes.
 module program_reader
     import qvit_pkg::*;
 (
@@ -14,10 +14,12 @@ module program_reader
     output logic [COUNT_BITS-1:0] known,      // layers whose descriptors have been read
     // verilator lint_off UNUSEDSIGNAL  // the ring's places are layers modulo RING
     input  logic [COUNT_BITS-1:0] load_layer,
-    input  logic [COUNT_BITS-1:0] run_layer,
+    input  logic [COUNT_BITS-1:0] gemm_layer,
+    input  logic [COUNT_BITS-1:0] vector_layer,
     // verilator lint_on UNUSEDSIGNAL
     output descriptor_t           load_descriptor,
-    output descriptor_t           run_descriptor
+    output descriptor_t           gemm_descriptor,
+    output descriptor_t           vector_descriptor
 );
     localparam int RING_BITS = $clog2(RING);
     localparam int DESCRIPTOR_BITS = 32 * DESCRIPTOR_WORDS;
@@ -30,7 +32,8 @@ module program_reader
     assign program_ready = running && 32'(known) < layers && known - finished < COUNT_BITS'(RING);
     assign take = program_ready && program_valid;
     assign load_descriptor = descriptor_t'(ring[load_layer[RING_BITS-1:0]]);
-    assign run_descriptor = descriptor_t'(ring[run_layer[RING_BITS-1:0]]);
+    assign gemm_descriptor = descriptor_t'(ring[gemm_layer[RING_BITS-1:0]]);
+    assign vector_descriptor = descriptor_t'(ring[vector_layer[RING_BITS-1:0]]);
 
     always_ff @(posedge clk) begin
         if (take) begin

@@ -1,9 +1,11 @@
 // The engine: runs the layers of a program on memories that live on chip. The same descriptors, the same weight
-// stream and the same results as hls_kernels/hls/engine.hpp; here, loading, the MAC tile, and the drain of
-// neighbouring layers overlap.
+// stream and the same results as hls_kernels/hls/engine.hpp; here, loading, the MAC tile, the drain of
+// neighbouring layers, and the vector units beside them overlap.
 //
-// Streams are valid/ready; ap_* is the ap_ctrl_chain protocol. layer_begun and layer_completed count layers, for
-// observation only.
+// Streams are valid/ready; ap_* is the ap_ctrl_chain protocol. layers, trace_enable and image_* hold for a frame and
+// are taken with ap_start: image_loaded means that this frame's image is on chip, as the one that followed the
+// last frame's; image_follows, that the next frame's image comes after this one's. layers_begun and
+// layers_completed count the layers of each lane, {vector, GEMM}, for observation only.
 module qvit_engine
     import qvit_pkg::*;
 #(
@@ -37,6 +39,8 @@ module qvit_engine
     input  logic                     ap_continue,
     input  logic [31:0]              layers,
     input  logic [31:0]              trace_enable,
+    input  logic [31:0]              image_loaded,
+    input  logic [31:0]              image_follows,
     input  logic [31:0]              program_data,
     input  logic                     program_valid,
     output logic                     program_ready,
@@ -52,8 +56,8 @@ module qvit_engine
     output logic [15:0]              trace_data,
     output logic                     trace_valid,
     input  logic                     trace_ready,
-    output logic [31:0]              layer_issued,
-    output logic [31:0]              layer_completed
+    output logic [31:0]              layers_begun,
+    output logic [31:0]              layers_completed
 );
     localparam int R = DRAIN_ROWS;
     localparam int BANK_SHIFT = R - 1;
@@ -83,27 +87,33 @@ module qvit_engine
     assign restart = rst || !running;  // between frames
 
     // ---------------------------------------------------------------- program and control
-    logic        trace_on, layer_loaded, load_valid, load_undisturbed;
+    logic        layer_loaded, load_valid, load_may_use_memories;
     logic [31:0] layer_count;
-    count_t      known, load_layer, run_layer, completed, finished, begun, drained_tiles;
-    descriptor_t load_descriptor, d;
+    count_t      known, load_layer, gemm_layer, vector_layer, finished, gemms_begun, vectors_begun;
+    progress_t   progress;
+    descriptor_t load_descriptor, d, v, image_descriptor;  // d: of the GEMM lane, v: of the vector lane
     logic        gemm_valid, gemm_issued, token_tile_drained, layer_drained;
-    logic        unit_start, unit_active, unit_done, trace_start, trace_active, trace_done;
+    logic        unit_start, unit_active, unit_done, image_start, image_done;
+    logic        trace_start, trace_active, trace_vector, trace_done;
+    count_t      tiles_ready, norm_tiles_done;
     logic        step_valid, step_first, step_last;
 
     program_reader reader (
         .clk, .rst, .running, .layers(layer_count), .finished, .program_data, .program_valid, .program_ready,
-        .known, .load_layer, .load_descriptor, .run_layer, .run_descriptor(d)
+        .known, .load_layer, .gemm_layer, .vector_layer, .load_descriptor, .gemm_descriptor(d), .vector_descriptor(v)
     );
     controller control (
         .clk, .rst, .ap_start, .ap_ready, .ap_done, .ap_idle, .ap_continue, .layers_in(layers),
-        .trace_enable_in(trace_enable != 0), .running, .layers(layer_count), .trace_enable(trace_on), .known,
-        .load_layer, .run_layer, .completed, .finished, .begun, .drained_tiles, .run(d), .layer_loaded,
-        .load_valid, .load_undisturbed, .gemm_valid, .gemm_step(step_valid), .gemm_issued, .token_tile_drained,
-        .layer_drained, .unit_start, .unit_active, .unit_done, .trace_start, .trace_active, .trace_done
+        .trace_enable_in(trace_enable != 0), .image_loaded_in(image_loaded != 0),
+        .image_follows_in(image_follows != 0), .running, .layers(layer_count), .known, .load_layer, .gemm_layer,
+        .vector_layer, .finished, .progress, .gemms_begun, .vectors_begun, .gemm(d), .vector(v), .load_valid,
+        .load_may_use_memories, .layer_loaded, .gemm_valid, .gemm_step(step_valid), .gemm_issued,
+        .token_tile_drained, .layer_drained, .unit_start, .unit_active, .unit_tiles_ready(tiles_ready), .unit_done,
+        .unit_tiles_done(v.unit == LAYER_NORM ? norm_tiles_done : '0), .image(image_descriptor), .image_start,
+        .image_done, .trace_start, .trace_active, .trace_vector, .trace_done
     );
-    assign layer_issued = 32'(begun);
-    assign layer_completed = 32'(completed);
+    assign layers_begun = {vectors_begun, gemms_begun};
+    assign layers_completed = {progress.vectors, progress.gemms};
 
     // ---------------------------------------------------------------- loading
     logic                           beat_valid, beat_ready;
@@ -138,8 +148,8 @@ module qvit_engine
     gemm_loader #(
         .T_N(T_N), .T_M(T_M), .T_K(T_K), .PORTS(PORTS), .WEIGHT_DEPTH(WEIGHT_DEPTH), .DRAIN_ROWS(R)
     ) loader (
-        .clk, .rst(restart), .layer_valid(load_valid), .d(load_descriptor), .layer(load_layer), .layer_loaded, .completed,
-        .undisturbed(load_undisturbed), .in_step(trace_on), .beat_valid, .beat(weights_data), .beat_ready,
+        .clk, .rst(restart), .layer_valid(load_valid), .d(load_descriptor), .layer_loaded, .progress,
+        .may_use_memories(load_may_use_memories), .beat_valid, .beat(weights_data), .beat_ready,
         .digit_word(loader_digit_word), .digit_data, .buffer_write, .buffer_address(buffer_write_address),
         .buffer_data(buffer_write_data), .row_write, .row_tile(row_write_tile), .row_group(row_write_group),
         .row_data(row_write_data), .table_write, .exponent_write, .table_entry, .table_data,
@@ -172,8 +182,7 @@ module qvit_engine
     logic [T_M-1:0][T_N-1:0][SUM_BITS-1:0] sums;
 
     gemm_sequencer #(.T_N(T_N), .T_K(T_K), .WEIGHT_DEPTH(WEIGHT_DEPTH)) sequencer (
-        .clk, .rst(restart), .layer_valid(gemm_valid), .d, .layer_issued(gemm_issued), .completed, .drained_tiles,
-        .tile_valid, .tile, .tile_ready, .tile_released, .released_steps, .step_valid, .step_first, .step_last,
+        .clk, .rst(restart), .layer_valid(gemm_valid), .d, .layer_issued(gemm_issued), .progress, .tile_valid, .tile, .tile_ready, .tile_released, .released_steps, .step_valid, .step_first, .step_last,
         .activation_word(gemm_activation_word), .buffer_address(buffer_read_address), .lanes(step_lanes), .slot,
         .slots_full
     );
@@ -208,7 +217,7 @@ module qvit_engine
     );
 
     // ---------------------------------------------------------------- draining
-    logic                                           normalizer_write;
+    logic                                           normalizer_write, softmax_bank;
     logic [11:0]                                    normalizer_token, maximum_tile;
     scaling_value_t                                 normalizer;
     // verilator lint_off UNUSEDSIGNAL  // a unit may be left out
@@ -217,7 +226,15 @@ module qvit_engine
     logic [R-1:0][ADDRESS_BITS-1:0]                 drain_read_address, wide_read_channel;
     logic [R-1:0][T_N-1:0][15:0]                    wide_read_data;
     logic [R-1:0]                                   drain_code_write, drain_wide_write;
-    logic                                           drain_to_digit;
+    logic                                           drain_to_digit, drain_wide_read;
+    // verilator lint_off UNUSEDSIGNAL
+    logic                                           activation_write_next, activation_write_at_norm;
+    logic                                           digit_write_at_softmax;
+    logic                                           added_valid, added_first, added_start, added_end;
+    count_t                                         added_tile;
+    logic [R-1:0]                                   added_exists;
+    logic [R-1:0][T_N-1:0][15:0]                    added;
+    // verilator lint_on UNUSEDSIGNAL
     logic [R-1:0][ADDRESS_BITS-1:0]                 drain_code_word, drain_wide_address;
     logic [T_N-1:0]                                 drain_code_lanes, drain_wide_lanes;
     logic [R-1:0][BANK_CHANNELS-1:0]                drain_code_channels;
@@ -229,8 +246,11 @@ module qvit_engine
         .TABLE_BITS(TABLE_BITS), .MAX_TOKENS(MAX_TOKENS), .HAS_SOFTMAX(HAS_SOFTMAX)
     ) drain (
         .clk, .rst, .sums_valid, .sums, .front, .row_tile(row_read_tile), .row_first(row_read_first),
-        .row_data(row_read_data), .table_write, .table_entry, .table_data, .normalizer_write, .normalizer_token,
-        .normalizer, .maximum_tile, .maximum, .wide_read_address(drain_read_address), .wide_read_data,
+        .row_data(row_read_data), .table_write, .table_entry, .table_data, .softmax_bank, .normalizer_write,
+        .normalizer_token, .normalizer, .maximum_tile, .maximum, .wide_read(drain_wide_read),
+        .wide_read_address(drain_read_address), .wide_read_data, .activation_write_next, .activation_write_at_norm,
+        .digit_write_at_softmax, .added_valid, .added_first, .added_start, .added_end, .added_tile, .added_exists,
+        .added,
         .code_write(drain_code_write), .code_to_digit(drain_to_digit), .code_word(drain_code_word),
         .code_lanes(drain_code_lanes), .code_channels(drain_code_channels), .code_data(drain_code_data),
         .wide_write(drain_wide_write), .wide_address(drain_wide_address), .wide_lanes(drain_wide_lanes),
@@ -238,25 +258,29 @@ module qvit_engine
     );
 
     // ---------------------------------------------------------------- other units
+    // A unit takes a step only when the drain leaves it the wide memory now, and the memory that it writes when the
+    // step's result comes.
     // verilator lint_off UNUSEDSIGNAL  // a unit may be left out
-    logic     norm_start, softmax_start, mean_start, image_start, result_start;
+    logic     norm_start, softmax_start, mean_start, result_start, norm_advance, softmax_advance;
     // verilator lint_on UNUSEDSIGNAL
-    logic     norm_done, softmax_done, mean_done, image_done, result_done;
+    logic     norm_done, softmax_done, mean_done, result_done;
     address_t norm_read, softmax_read, mean_read, result_read, trace_read;
-    logic     norm_write, softmax_write, mean_write, image_write;
+    logic     norm_write_soon, mean_write, image_write;
     address_t norm_address, softmax_address, mean_address, image_address;
-    logic [T_N-1:0][7:0] norm_data, softmax_data;
-    logic [15:0]         mean_data, image_lane;
+    logic [R-1:0]                 norm_write, softmax_write;
+    logic [R-1:0][T_N-1:0][7:0]   norm_data, softmax_data;
+    logic [15:0]                  mean_data, image_lane;
     logic [IMAGE_PIXELS-1:0][7:0] image_pixels;
-    logic [T_N-1:0][15:0]         unit_wide_data;
+    logic [T_N-1:0][15:0]         unit_wide_data;  // one channel, for units that take no more
 
-    assign norm_start = unit_start && d.unit == LAYER_NORM;
-    assign softmax_start = unit_start && d.unit == SOFTMAX;
-    assign mean_start = unit_start && d.unit == MEAN_TOKENS;
-    assign image_start = unit_start && d.unit == LOAD_IMAGE;
-    assign result_start = unit_start && d.unit == STORE_RESULT;
+    assign norm_start = unit_start && v.unit == LAYER_NORM;
+    assign softmax_start = unit_start && v.unit == SOFTMAX;
+    assign mean_start = unit_start && v.unit == MEAN_TOKENS;
+    assign result_start = unit_start && v.unit == STORE_RESULT;
+    assign norm_advance = !drain_wide_read && !activation_write_at_norm;
+    assign softmax_advance = !drain_wide_read && !digit_write_at_softmax;
     always_comb begin
-        case (d.unit)
+        case (v.unit)
             LOAD_IMAGE: unit_done = image_done;
             LAYER_NORM: unit_done = norm_done;
             SOFTMAX: unit_done = softmax_done;
@@ -267,33 +291,37 @@ module qvit_engine
     end
 
     if (HAS_LAYER_NORM) begin : with_layer_norm
-        layer_norm #(.T_N(T_N), .MAX_CHANNELS(MAX_CHANNELS)) unit (
-            .clk, .rst, .start(norm_start), .d, .done(norm_done), .wide_address(norm_read),
-            .wide_data(unit_wide_data), .write_enable(norm_write), .write_address(norm_address),
-            .write_data(norm_data)
+        layer_norm #(.T_N(T_N), .MAX_TOKENS(MAX_TOKENS), .MAX_CHANNELS(MAX_CHANNELS), .CHANNELS(R)) unit (
+            .clk, .rst, .start(norm_start), .d(v), .done(norm_done), .advance(norm_advance), .tiles_ready,
+            .tiles_done(norm_tiles_done), .wide_address(norm_read), .wide_data(wide_read_data), .added_valid,
+            .added_first, .added_start, .added_end, .added_tile, .added_exists, .added, .write_enable(norm_write),
+            .write_soon(norm_write_soon), .write_address(norm_address), .write_data(norm_data)
         );
     end else begin : without_layer_norm
         assign norm_done = 1'b1;
-        assign norm_write = 1'b0;
-        assign {norm_read, norm_address, norm_data} = '0;
+        assign {norm_tiles_done, norm_write, norm_write_soon, norm_read, norm_address, norm_data} = '0;
     end
     if (HAS_SOFTMAX) begin : with_softmax
-        softmax #(.T_N(T_N), .MAX_TOKENS(MAX_TOKENS)) unit (
-            .clk, .rst, .start(softmax_start), .d, .done(softmax_done), .wide_address(softmax_read),
-            .wide_data(unit_wide_data), .maximum_tile, .maximum, .table_write(exponent_write),
-            .table_entry(table_entry[7:0]), .table_data, .write_enable(softmax_write),
+        softmax #(.T_N(T_N), .MAX_TOKENS(MAX_TOKENS), .KEYS(R)) unit (
+            .clk, .rst, .start(softmax_start), .d(v), .done(softmax_done), .advance(softmax_advance), .tiles_ready,
+            .wide_address(softmax_read), .wide_data(wide_read_data), .maximum_tile, .maximum,
+            .table_write(exponent_write), .table_entry(table_entry[7:0]), .table_data, .write_enable(softmax_write),
             .write_address(softmax_address), .write_data(softmax_data), .normalizer_write, .normalizer_token,
             .normalizer
         );
+        // Attention's layers take the two banks in turn.
+        always_ff @(posedge clk) begin
+            if (unit_active && v.unit == SOFTMAX && softmax_done) softmax_bank <= !softmax_bank;
+            if (rst) softmax_bank <= 1'b0;
+        end
     end else begin : without_softmax
         assign softmax_done = 1'b1;
-        assign softmax_write = 1'b0;
-        assign normalizer_write = 1'b0;
-        assign {softmax_read, softmax_address, softmax_data, maximum_tile, normalizer_token, normalizer} = '0;
+        assign {softmax_bank, softmax_write, normalizer_write, softmax_read, softmax_address, softmax_data} = '0;
+        assign {maximum_tile, normalizer_token, normalizer} = '0;
     end
     if (HAS_MEAN_TOKENS) begin : with_mean_tokens
         mean_tokens #(.T_N(T_N), .MAX_TOKENS(MAX_TOKENS)) unit (
-            .clk, .rst, .start(mean_start), .d, .done(mean_done), .wide_address(mean_read),
+            .clk, .rst, .start(mean_start), .d(v), .done(mean_done), .wide_address(mean_read),
             .wide_data(unit_wide_data), .write_enable(mean_write), .write_address(mean_address),
             .write_data(mean_data)
         );
@@ -303,25 +331,26 @@ module qvit_engine
         assign {mean_read, mean_address, mean_data} = '0;
     end
     load_image #(.T_N(T_N), .T_K(T_K), .IMAGE_PIXELS(IMAGE_PIXELS)) image (
-        .clk, .rst, .start(image_start), .d, .done(image_done), .image_data, .image_valid, .image_ready,
+        .clk, .rst, .start(image_start), .d(image_descriptor), .done(image_done),
+        .advance(!activation_write_next && !norm_write_soon), .image_data, .image_valid, .image_ready,
         .write_enable(image_write), .write_lane(image_lane), .write_address(image_address),
         .write_data(image_pixels)
     );
     store_result #(.T_N(T_N)) result (
-        .clk, .rst, .start(result_start), .d, .done(result_done), .wide_address(result_read),
+        .clk, .rst, .start(result_start), .d(v), .done(result_done), .wide_address(result_read),
         .wide_data(unit_wide_data), .result_data, .result_valid, .result_ready
     );
     store_trace #(.T_N(T_N), .T_K(T_K)) trace (
-        .clk, .rst, .start(trace_start), .d, .done(trace_done), .address(trace_read), .activation_data, .digit_data,
-        .wide_data(unit_wide_data), .trace_data, .trace_valid, .trace_ready
+        .clk, .rst, .start(trace_start), .d(trace_vector ? v : d), .done(trace_done), .address(trace_read),
+        .activation_data, .digit_data, .wide_data(unit_wide_data), .trace_data, .trace_valid, .trace_ready
     );
 
     // ---------------------------------------------------------------- memories and who uses them
-    // One unit at a time reads the wide memory beside the drain, and writes the memories; a drain never
-    // overlaps with a unit.
+    // The drain goes first; of the vector units, one at a time reads the wide memory. Writes never meet: LayerNorm,
+    // softmax and the image keep out of the drain's way, and the program keeps the others apart.
     address_t unit_read;
     always_comb begin
-        case (d.unit)
+        case (v.unit)
             LAYER_NORM: unit_read = norm_read;
             SOFTMAX: unit_read = softmax_read;
             MEAN_TOKENS: unit_read = mean_read;
@@ -333,13 +362,9 @@ module qvit_engine
     always_ff @(posedge clk) unit_bank <= {unit_bank[READ_LATENCY-2:0], unit_read[0]};
     assign unit_wide_data = R == 2 && unit_bank[READ_LATENCY-1] ? wide_read_data[R-1] : wide_read_data[0];
 
-    logic                           activation_column, digit_column;
-    address_t                       column_address;
-    logic [T_N-1:0][7:0]            column_data;
-    assign activation_column = norm_write;
-    assign digit_column = softmax_write;
-    assign column_address = norm_write ? norm_address : softmax_address;
-    assign column_data = norm_write ? norm_data : softmax_data;
+    logic norm_writes, softmax_writes;
+    assign norm_writes = norm_write != '0;
+    assign softmax_writes = softmax_write != '0;
 
     logic [R-1:0]                                  activation_write, digit_write, wide_write;
     logic [R-1:0][ACTIVATION_BITS-1:0]             activation_word;
@@ -352,29 +377,26 @@ module qvit_engine
     logic [R-1:0][T_N-1:0][15:0]                   wide_values;
 
     for (genvar n = 0; n < T_N; n++) begin : lane_writes
-        assign activation_lanes[n] = image_write ? image_lane == 16'(n) : norm_write ? 1'b1 : drain_code_lanes[n];
-        assign digit_lanes[n] = softmax_write ? 1'b1 : drain_code_lanes[n];
+        assign activation_lanes[n] = image_write ? image_lane == 16'(n) : norm_writes ? 1'b1 : drain_code_lanes[n];
+        assign digit_lanes[n] = softmax_writes ? 1'b1 : drain_code_lanes[n];
     end
     for (genvar b = 0; b < R; b++) begin : bank
-        logic column_here;
-        assign column_here = R == 1 || column_address[0] == 1'(b);
         assign activation_write[b] = image_write ? IMAGE_PIXELS > 1 || R == 1 || image_address[0] == 1'(b)
-                                   : activation_column ? column_here : drain_code_write[b] && !drain_to_digit;
-        assign digit_write[b] = digit_column ? column_here : drain_code_write[b] && drain_to_digit;
+                                   : norm_writes ? norm_write[b] : drain_code_write[b] && !drain_to_digit;
+        assign digit_write[b] = softmax_writes ? softmax_write[b] : drain_code_write[b] && drain_to_digit;
         assign activation_word[b] = ACTIVATION_BITS'(image_write ? image_address >> WORD_SHIFT
-                                  : activation_column ? column_address >> WORD_SHIFT : drain_code_word[b]);
-        assign digit_word[b] = DIGIT_BITS'(digit_column ? column_address >> WORD_SHIFT : drain_code_word[b]);
+                                  : norm_writes ? norm_address >> WORD_SHIFT : drain_code_word[b]);
+        assign digit_word[b] = DIGIT_BITS'(softmax_writes ? softmax_address >> WORD_SHIFT : drain_code_word[b]);
         for (genvar i = 0; i < BANK_CHANNELS; i++) begin : channel
-            logic column_channel;
-            assign column_channel = 32'(column_address[WORD_SHIFT-1:0]) / R == i;
             assign activation_channels[b][i] =
                 image_write ? 32'(image_address[WORD_SHIFT-1:0]) / IMAGE_PIXELS == (i * R + b) / IMAGE_PIXELS
-                : activation_column ? column_channel : drain_code_channels[b][i];
-            assign digit_channels[b][i] = digit_column ? column_channel : drain_code_channels[b][i];
+                : norm_writes ? 32'(norm_address[WORD_SHIFT-1:0]) / R == i : drain_code_channels[b][i];
+            assign digit_channels[b][i] =
+                softmax_writes ? 32'(softmax_address[WORD_SHIFT-1:0]) / R == i : drain_code_channels[b][i];
             for (genvar n = 0; n < T_N; n++) begin : lane
                 assign activation_codes[b][n][i] = image_write ? image_pixels[(i*R+b)%IMAGE_PIXELS]
-                                                 : activation_column ? column_data[n] : drain_code_data[b][n][i];
-                assign digit_codes[b][n][i] = digit_column ? column_data[n] : drain_code_data[b][n][i];
+                                                 : norm_writes ? norm_data[b][n] : drain_code_data[b][n][i];
+                assign digit_codes[b][n][i] = softmax_writes ? softmax_data[b][n] : drain_code_data[b][n][i];
             end
         end
 
@@ -389,7 +411,7 @@ module qvit_engine
             assign wide_values[b][n] = residual_write ? residual_data[n] : mean_write ? mean_data
                                      : drain_wide_data[b][n];
         end
-        assign wide_read_channel[b] = unit_active || trace_active ? unit_read : drain_read_address[b];
+        assign wide_read_channel[b] = drain_wide_read ? drain_read_address[b] : unit_read;
         assign wide_read_word[b] = WIDE_BITS'(wide_read_channel[b] >> BANK_SHIFT);
     end
 

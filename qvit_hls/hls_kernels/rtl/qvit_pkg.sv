@@ -14,9 +14,18 @@ package qvit_pkg;
 
     localparam int DESCRIPTOR_WORDS = 32;
 
+    // What a layer waits for: so many first GEMMs and so many first other layers must be complete. Where the last
+    // of them is needed by token tile, a token tile waits only for the same token tile of that layer.
+    typedef struct packed {
+        logic        gemm_by_tile;
+        logic        vector_by_tile;
+        logic [14:0] vectors;
+        logic [14:0] gemms;
+    } after_t;
+
     // One record of the program; the last field is its first word.
     typedef struct packed {
-        logic [31:0]   after;
+        after_t        after;
         logic [31:0]   width;
         logic [31:0]   height;
         logic [31:0]   patch;
@@ -50,10 +59,6 @@ package qvit_pkg;
         unit_t         unit;
     } descriptor_t;
 
-    // `after` holds a count of layers, and in its top bit whether the last of them may still be finishing:
-    // then a token tile waits only for the same token tile of that layer.
-    localparam int AFTER_BY_TOKEN_TILE = 31;
-
     localparam int MULTIPLIER_BITS = 17;  // 16 for a row's multiplier, one more for a reciprocal's
     localparam int SHIFT_BITS = 6;
     localparam int BIAS_BITS = 30;
@@ -76,8 +81,28 @@ package qvit_pkg;
 
     localparam int ADDRESS_BITS = 20;  // of channels of a lane
     localparam int COUNT_BITS = 16;    // layers, tokens, rows, steps
-    localparam int RING = 4;           // descriptors that are known at once
+    localparam int RING = 8;           // descriptors that are known at once
     localparam int TILE_BITS = 3;      // row tiles whose row parameters are kept: 8
+
+    // How far a frame is: complete layers of each lane, and token tiles of the layer behind those that are there.
+    typedef struct packed {
+        logic [COUNT_BITS-1:0] gemms;
+        logic [COUNT_BITS-1:0] gemm_tiles;
+        logic [COUNT_BITS-1:0] vectors;
+        logic [COUNT_BITS-1:0] vector_tiles;
+    } progress_t;
+
+    // Token tiles whose operands are there; all ones when all are.
+    function automatic logic [COUNT_BITS-1:0] ready_tiles(after_t after, progress_t progress);
+        logic [COUNT_BITS-1:0] gemm, vector;
+        gemm = '0;
+        if (progress.gemms >= COUNT_BITS'(after.gemms)) gemm = '1;
+        else if (after.gemm_by_tile && progress.gemms + 1'b1 == COUNT_BITS'(after.gemms)) gemm = progress.gemm_tiles;
+        vector = '0;
+        if (progress.vectors >= COUNT_BITS'(after.vectors)) vector = '1;
+        else if (after.vector_by_tile && progress.vectors + 1'b1 == COUNT_BITS'(after.vectors)) vector = progress.vector_tiles;
+        return gemm < vector ? gemm : vector;
+    endfunction
 
     // A row tile whose digits are loaded: the rows of a layer from first_row on, the first rows8 of two digits.
     typedef struct packed {
@@ -115,5 +140,8 @@ package qvit_pkg;
     localparam int READ_LATENCY = 2;
     // Cycles from the operands of requantize.sv to its result.
     localparam int REQUANTIZE_LATENCY = 4;
+    // Cycles from a vector unit's step (it consumes its read address) to the write of the step's result.
+    localparam int LAYER_NORM_WRITE = READ_LATENCY + 7;
+    localparam int SOFTMAX_WRITE = READ_LATENCY + 2;
 
 endpackage

@@ -1,4 +1,8 @@
-"""Attention: per head scores, softmax and context; both products run on the GEMM engine."""
+"""Attention: per head scores, softmax and context; both products run on the GEMM engine.
+
+The scores of the next head come before the context of a head, so that a softmax has these two products to run
+behind: S0 X0, S1 X1 C0, S2 X2 C1, and so on. Row maxima and normalisers therefore have two banks.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from qvit_hls.ir.graph import Node
 
 
 def plan_scores(plan: Plan, node: Node) -> None:
-    """Scores wait for the context product: the three layers of a head run one after the other."""
+    """Scores wait for the context product: all layers of an attention are planned together."""
     exponents = plan.only_user(node)
     if exponents is None or not isinstance(exponents.op, ops.SoftmaxExponents):
         plan.problems.append(f"{node.name}: attention scores must go into one softmax and nowhere else")
@@ -43,14 +47,20 @@ def plan_context(plan: Plan, node: Node) -> None:
     tokens, channels = node.shape
     width, pad = channels // heads, plan.padded(channels // heads)
     result = plan.tensor(node.name, Memory.ACTIVATION, tokens, heads * pad)
+    regions = []
     for head in range(heads):
         score_region = Region(plan.tensor(f"{scores.name}[{head}]", Memory.WIDE, tokens, tokens), tokens)
         exponent_region = Region(
             plan.tensor(f"{exponents.name}[{head}]", Memory.DIGIT, tokens, tokens), tokens
         )
         _add_scores(plan, scores, head, queries[head], keys[head], score_region)
+        regions.append(exponent_region)
         _add_softmax(plan, exponents, node, head, score_region, exponent_region)
-        _add_context(plan, node, head, values[head], exponent_region, Region(result, width, head * pad))
+        if head > 0:
+            _add_context(
+                plan, node, head - 1, values[head - 1], regions[-2], Region(result, width, (head - 1) * pad)
+            )
+    _add_context(plan, node, heads - 1, values[-1], regions[-1], Region(result, width, (heads - 1) * pad))
     positions = np.arange(channels) // width * pad + np.arange(channels) % width
     plan.values[node.name] = [Region(result, heads * pad, 0, positions)]
 

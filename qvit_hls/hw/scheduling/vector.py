@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qvit_hls.hw.descriptor import Descriptor, Memory, Unit
+from qvit_hls.hw.descriptor import Descriptor, Destination, Memory, Unit
 from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Node
@@ -58,6 +58,7 @@ def plan_layer_norm(plan: Plan, node: Node) -> None:
                 unit=Unit.LAYER_NORM,
                 tokens=tokens,
                 k=channels,
+                rows=channels if _added_throughout(plan, x, tokens) else 0,
                 multiplier=node.op.multiplier,
                 shift=node.op.exponent,
                 qmax=node.op.qmax,
@@ -70,6 +71,18 @@ def plan_layer_norm(plan: Plan, node: Node) -> None:
         )
     )
     plan.values[node.name] = [y]
+
+
+def _added_throughout(plan: Plan, x: Region, tokens: int) -> bool:
+    """Whether the last addition to a residual stream wrote every channel of these first tokens."""
+    additions = (
+        layer for layer in reversed(plan.layers) if layer.descriptor.destination == Destination.WIDE_ADD
+    )
+    last = next(additions, None)
+    if last is None or last.y is None or last.y.tensor is not x.tensor:
+        return False
+    d = last.descriptor
+    return (last.y.column, d.rows) == (x.column, x.channels) and tokens <= d.tokens
 
 
 def plan_take_token(plan: Plan, node: Node) -> None:

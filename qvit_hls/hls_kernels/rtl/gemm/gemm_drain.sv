@@ -34,14 +34,30 @@ module gemm_drain
     input  logic                                                table_write,
     input  logic [COUNT_BITS-1:0]                               table_entry,
     input  logic [7:0]                                          table_data,
+    // Row maxima and normalisers have two banks: attention's layers take them in turn, beginning with bank 0.
+    input  logic                                                softmax_bank,
     input  logic                                                normalizer_write,
     input  logic [11:0]                                         normalizer_token,
     input  scaling_value_t                                      normalizer,
     input  logic [11:0]                                         maximum_tile,
     // verilator lint_on UNUSEDSIGNAL
     output logic [T_N-1:0][15:0]                                maximum,
+    output logic                                                wide_read,
     output logic [DRAIN_ROWS-1:0][ADDRESS_BITS-1:0]             wide_read_address,   // of channels
     input  logic [DRAIN_ROWS-1:0][T_N-1:0][15:0]                wide_read_data,
+    // Writes to come, for those that write the same memory: in 1, LAYER_NORM_WRITE and SOFTMAX_WRITE cycles.
+    output logic                                                activation_write_next,
+    output logic                                                activation_write_at_norm,
+    output logic                                                digit_write_at_softmax,
+    // What is written by additions to the residual stream, READ_LATENCY + 1 cycles after wide_read: groups of rows,
+    // those of a slot in successive cycles.
+    output logic                                                added_valid,
+    output logic                                                added_first,         // of its layer's first row tile
+    output logic                                                added_start,         // first and last group of the slot
+    output logic                                                added_end,
+    output logic [COUNT_BITS-1:0]                               added_tile,          // token tile
+    output logic [DRAIN_ROWS-1:0]                               added_exists,
+    output logic [DRAIN_ROWS-1:0][T_N-1:0][15:0]                added,
     // Activation and digit memory: by bank, in words.
     output logic [DRAIN_ROWS-1:0]                               code_write,
     output logic                                                code_to_digit,
@@ -74,7 +90,7 @@ module gemm_drain
     // ---------------------------------------------------------------- stage 0: which rows
     logic [T_M-1:0][T_N-1:0][SUM_BITS-1:0] held;
     slot_t              slot;
-    logic               draining, second_turn;
+    logic               draining, first_turn, second_turn;
     count_t             cycles_left, atom, block_cycle, block;
     logic signed [16:0] row;             // negative: before the tile's part of its first transposed block
     address_t           block_address;
@@ -101,12 +117,19 @@ module gemm_drain
                     && channel[0][0] == channel[R-1][0];
 
     if (HAS_SOFTMAX) begin : deferred_normalization
+        logic context_bank;
         for (genvar r = 0; r < R; r++) begin : copy
-            (* ram_style = "distributed" *) logic [$bits(scaling_value_t)-1:0] content [0:MAX_TOKENS-1];
+            (* ram_style = "distributed" *) logic [$bits(scaling_value_t)-1:0] content [0:(2<<TOKEN_BITS)-1];
             logic [COUNT_BITS-1:0] token;
             assign token = slot.tile.first_row + count_t'(row) + count_t'(r);
-            always_ff @(posedge clk) if (normalizer_write) content[normalizer_token[TOKEN_BITS-1:0]] <= normalizer;
-            assign normalizers[r] = 32'(token) < MAX_TOKENS ? content[token[TOKEN_BITS-1:0]] : '0;
+            always_ff @(posedge clk)
+                if (normalizer_write) content[{softmax_bank, normalizer_token[TOKEN_BITS-1:0]}] <= normalizer;
+            assign normalizers[r] = 32'(token) < MAX_TOKENS ? content[{context_bank, token[TOKEN_BITS-1:0]}] : '0;
+        end
+        always_ff @(posedge clk) begin
+            if (draining && cycles_left == 1 && slot.last && slot.scaling == SCALING_RECIPROCAL)
+                context_bank <= !context_bank;
+            if (rst) context_bank <= 1'b0;
         end
     end else begin : no_normalization
         for (genvar r = 0; r < R; r++) begin : copy
@@ -119,6 +142,7 @@ module gemm_drain
         if (sums_valid) begin
             slot <= front;
             draining <= 1'b1;
+            first_turn <= 1'b1;
             second_turn <= 1'b0;
             cycles_left <= front.tile.drain_cycles;
             atom <= '0;
@@ -128,6 +152,7 @@ module gemm_drain
             block_address <= front.tile.block_address;
         end else if (draining) begin
             draining <= cycles_left != 1;
+            first_turn <= 1'b0;
             cycles_left <= cycles_left - 1'b1;
             second_turn <= conflict && row_exists && !second_turn;
             if (!(conflict && row_exists && !second_turn)) begin
@@ -150,13 +175,14 @@ module gemm_drain
     // ---------------------------------------------------------------- what accompanies the rows
     typedef struct packed {
         logic [R-1:0]                emit;
+        logic                        slot_start;
         logic                        slot_end;
+        logic                        tile_first;
         logic                        tile_last;
         logic                        layer_end;
         destination_t                destination;
         logic                        has_table;
         logic [15:0]                 qmax;
-        logic                        first_score;
         count_t                      token_tile;
         count_t                      first_lane;
         count_t                      end_lane;
@@ -170,13 +196,14 @@ module gemm_drain
     tag_t tag0;
     always_comb begin
         tag0.emit = emit;
+        tag0.slot_start = first_turn;
         tag0.slot_end = draining && cycles_left == 1;
+        tag0.tile_first = slot.tile.first_row == 0;
         tag0.tile_last = slot.tile.last;
         tag0.layer_end = slot.last;
         tag0.destination = slot.destination;
         tag0.has_table = slot.has_table;
         tag0.qmax = slot.qmax;
-        tag0.first_score = slot.tile.first_row == 0 && row == 0 && !second_turn;
         tag0.token_tile = slot.token_tile;
         tag0.first_lane = slot.first_lane;
         tag0.end_lane = slot.end_lane;
@@ -280,16 +307,39 @@ module gemm_drain
 
     for (genvar r = 0; r < R; r++) begin : result_row
         for (genvar n = 0; n < T_N; n++) begin : result_lane
-            logic signed [16:0] added, limit;
+            logic signed [16:0] total, limit;
             assign limit = {1'b0, tag[REQUANTIZED+2].qmax};
-            assign added = $signed(old_value[r][n]) + $signed(value[r][n]);
+            // Tokens before the first keep their value: they are not written, but count in the moments.
+            assign total = $signed(old_value[r][n])
+                         + (count_t'(n) < tag[REQUANTIZED+2].first_lane ? 17'sd0 : 17'($signed(value[r][n])));
             always_ff @(posedge clk) begin
                 if (tag[REQUANTIZED+2].destination == TO_WIDE_ADD)
-                    result[r][n] <= added > limit ? limit[15:0] : added < -limit ? 16'(-limit) : added[15:0];
+                    result[r][n] <= total > limit ? limit[15:0] : total < -limit ? 16'(-limit) : total[15:0];
                 else result[r][n] <= value[r][n];
             end
         end
     end
+    assign wide_read = tag[REQUANTIZED].emit != '0 && tag[REQUANTIZED].destination == TO_WIDE_ADD;
+
+    // ---------------------------------------------------------------- writes to come
+    // Result rows are written at the last stage; a transposed block's words BLOCK_CYCLES after the block's cycles
+    // have been there.
+    logic [STAGES+BLOCK_CYCLES:1] in_block_at;
+    logic [BLOCK_CYCLES:1]        in_block_late;
+    always_ff @(posedge clk) begin
+        in_block_late <= BLOCK_CYCLES'({in_block_late, tag[STAGES].in_block});
+        if (rst) in_block_late <= '0;
+    end
+    for (genvar i = 1; i <= STAGES; i++) begin : block_stage
+        assign in_block_at[i] = tag[i].in_block;
+    end
+    assign in_block_at[STAGES+BLOCK_CYCLES:STAGES+1] = in_block_late;
+    assign activation_write_next = in_block_at[STAGES+BLOCK_CYCLES-1]
+                                || (tag[STAGES-1].emit != '0 && tag[STAGES-1].destination == TO_ACTIVATION);
+    assign activation_write_at_norm = in_block_at[STAGES+BLOCK_CYCLES-LAYER_NORM_WRITE]
+        || (tag[STAGES-LAYER_NORM_WRITE].emit != '0 && tag[STAGES-LAYER_NORM_WRITE].destination == TO_ACTIVATION);
+    assign digit_write_at_softmax = tag[STAGES-SOFTMAX_WRITE].emit != '0
+                                 && tag[STAGES-SOFTMAX_WRITE].destination == TO_DIGIT;
 
     // ---------------------------------------------------------------- last stage: into the memories
     // verilator lint_off UNUSEDSIGNAL  // some fields were of use in the stages before
@@ -329,6 +379,14 @@ module gemm_drain
         .data(transposed_data)
     );
 
+    assign added_valid = last.emit != '0 && last.destination == TO_WIDE_ADD;
+    assign added_first = last.tile_first;
+    assign added_start = last.slot_start;
+    assign added_end = last.slot_end;
+    assign added_tile = last.token_tile;
+    assign added_exists = last.emit;
+    assign added = result;
+
     logic to_code, to_wide;
     assign to_code = last.destination == TO_ACTIVATION || last.destination == TO_DIGIT;
     assign to_wide = last.destination == TO_WIDE || last.destination == TO_WIDE_ADD || last.destination == TO_SCORES;
@@ -365,21 +423,25 @@ module gemm_drain
 
     // ---------------------------------------------------------------- each token's largest score
     if (HAS_SOFTMAX) begin : score_maximum
-        (* ram_style = "distributed" *) logic [T_N*16-1:0] content [0:TOKEN_TILES-1];
-        logic [T_N-1:0][15:0] known, largest;
         localparam int ENTRY_BITS = TOKEN_TILES > 1 ? $clog2(TOKEN_TILES) : 1;
-        assign known = content[last.token_tile[ENTRY_BITS-1:0]];
-        assign maximum = content[maximum_tile[ENTRY_BITS-1:0]];
+        (* ram_style = "distributed" *) logic [T_N*16-1:0] content [0:(2<<ENTRY_BITS)-1];
+        logic [T_N-1:0][15:0] known, largest;
+        logic                 score_bank;
+        assign known = content[{score_bank, last.token_tile[ENTRY_BITS-1:0]}];
+        assign maximum = content[{softmax_bank, maximum_tile[ENTRY_BITS-1:0]}];
         for (genvar n = 0; n < T_N; n++) begin : lane
             logic signed [15:0] base, with_first, first_value, second_value;
-            assign base = last.first_score ? -16'sd32768 : $signed(known[n]);
+            assign base = last.tile_first && last.slot_start ? -16'sd32768 : $signed(known[n]);
             assign first_value = $signed(result[0][n]);
             assign second_value = $signed(result[R-1][n]);
             assign with_first = last.emit[0] && first_value > base ? first_value : base;
             assign largest[n] = last.emit[R-1] && second_value > with_first ? second_value : with_first;
         end
         always_ff @(posedge clk) begin
-            if (last.destination == TO_SCORES && |last.emit) content[last.token_tile[ENTRY_BITS-1:0]] <= largest;
+            if (last.destination == TO_SCORES && |last.emit)
+                content[{score_bank, last.token_tile[ENTRY_BITS-1:0]}] <= largest;
+            if (last.destination == TO_SCORES && last.slot_end && last.layer_end) score_bank <= !score_bank;
+            if (rst) score_bank <= 1'b0;
         end
     end else begin : no_maximum
         assign maximum = '0;

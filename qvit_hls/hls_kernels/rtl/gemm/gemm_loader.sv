@@ -24,11 +24,9 @@ module gemm_loader
     // verilator lint_off UNUSEDSIGNAL  // not every field concerns this module
     input  descriptor_t                     d,
     // verilator lint_on UNUSEDSIGNAL
-    input  logic [COUNT_BITS-1:0]           layer,
     output logic                            layer_loaded,   // one cycle: on to the next
-    input  logic [COUNT_BITS-1:0]           completed,      // layers
-    input  logic                            undisturbed,    // nothing before this layer needs the memories
-    input  logic                            in_step,        // load from the digit memory only when undisturbed
+    input  progress_t                       progress,
+    input  logic                            may_use_memories,  // the trace does not need them
     // Weight stream.
     input  logic                            beat_valid,
     input  logic [PORTS-1:0][127:0]         beat,
@@ -91,8 +89,10 @@ module gemm_loader
     state_t state;
 
     // ---------------------------------------------------------------- what the layer is, and when it may load
-    count_t table_free, exponents_free;  // layers that must be complete before a table is overwritten
-    logic   from_memory, two_digit_source, transposed;
+    count_t gemms, vectors;              // layers of each lane that have been dealt with
+    count_t table_free, exponents_free;  // layers of a lane that must be complete before a table is overwritten
+    logic   from_memory, two_digit_source, transposed, operands_complete;
+    assign operands_complete = may_use_memories && ready_tiles(d.after, progress) == '1;
     assign from_memory = d.digit_source == DIGITS_MEMORY;
     assign two_digit_source = d.rows8 != 0;
     assign transposed = d.destination == TO_ACTIVATION_TRANSPOSED;
@@ -234,10 +234,9 @@ module gemm_loader
     end
 
     // ---------------------------------------------------------------- control
-    logic may_load_digits, begin_tile;
-    assign may_load_digits = completed >= count_t'(d.after) && (!in_step || undisturbed);
+    logic begin_tile;
     assign begin_tile = state == PLAN && free_steps >= count_t'(d.k_steps) && tiles_taken < TILE_BITS'(MOST_TILES)
-                     && (!from_memory || may_load_digits);
+                     && (!from_memory || operands_complete);
     count_t   blocks, next_position, next_block;
     address_t next_block_address;
     logic [2:0] flush;
@@ -253,10 +252,16 @@ module gemm_loader
             tiles_taken <= '0;
             free_steps <= count_t'(BUFFER_STEPS);
             base <= '0;
+            gemms <= '0;
+            vectors <= '0;
             table_free <= '0;
             exponents_free <= '0;
         end else begin
             tile_valid <= 1'b0;
+            if (layer_loaded) begin
+                if (d.unit == GEMM) gemms <= gemms + 1'b1;
+                else vectors <= vectors + 1'b1;
+            end
             tiles_taken <= tiles_taken + TILE_BITS'(begin_tile) - TILE_BITS'(tile_released);
             free_steps <= free_steps - (begin_tile ? count_t'(d.k_steps) : '0) + (tile_released ? released_steps : '0);
 
@@ -280,17 +285,17 @@ module gemm_loader
                     case (d.unit)
                         GEMM: begin
                             if (d.table_entries == 0) state <= PLAN;
-                            else if (completed >= table_free) begin
+                            else if (progress.gemms >= table_free) begin
                                 state <= TABLE;
-                                table_free <= layer + 1'b1;
+                                table_free <= gemms + 1'b1;
                             end
                         end
                         SOFTMAX: begin
                             if (d.table_entries == 0) layer_loaded <= 1'b1;
-                            else if (completed >= exponents_free) state <= TABLE;
-                            if (d.table_entries == 0 || completed >= exponents_free) exponents_free <= layer + 1'b1;
+                            else if (progress.vectors >= exponents_free) state <= TABLE;
+                            if (d.table_entries == 0 || progress.vectors >= exponents_free) exponents_free <= vectors + 1'b1;
                         end
-                        LOAD_RESIDUAL: if (undisturbed) state <= RESIDUAL;
+                        LOAD_RESIDUAL: if (operands_complete) state <= RESIDUAL;
                         default: layer_loaded <= 1'b1;
                     endcase
                 end

@@ -20,8 +20,7 @@ module gemm_sequencer
     input  descriptor_t             d,
     // verilator lint_on UNUSEDSIGNAL
     output logic                    layer_issued,
-    input  logic [COUNT_BITS-1:0]   completed,      // layers
-    input  logic [COUNT_BITS-1:0]   drained_tiles,  // token tiles of the last row tile of the layer behind those
+    input  progress_t               progress,
     // Row tiles from the loader.
     input  logic                    tile_valid,
     input  row_tile_t               tile,
@@ -50,9 +49,7 @@ module gemm_sequencer
     count_t    drain_left;
 
     logic operands_ready, may_step, last_step, last_token_tile;
-    assign operands_ready = completed >= count_t'(d.after)
-                         || (d.after[AFTER_BY_TOKEN_TILE] && completed + 1'b1 == count_t'(d.after)
-                             && drained_tiles > token_tile);
+    assign operands_ready = ready_tiles(d.after, progress) > token_tile;
     assign last_step = step + 1'b1 == count_t'(d.k_steps);
     assign last_token_tile = tokens_left <= count_t'(T_N);
     assign may_step = (step != 0 || operands_ready) && (!last_step || (drain_left == 0 && !slots_full));
