@@ -151,7 +151,13 @@ UNITS: tuple[Unit, ...] = (
     ),
     Unit("reciprocal", "reciprocal", (*PACKAGES, *ARITHMETIC), (Trial({"WIDTH": 24}, flatten=True),)),
     Unit("square_root", "square_root", (*PACKAGES, *ARITHMETIC), (Trial({"WIDTH": 48}, flatten=True),)),
-    _unit("layer_norm", {"T_N": 8, "MAX_CHANNELS": 192}, {"T_N": TOKENS, "MAX_CHANNELS": 192}),
+    _unit(
+        "layer_norm",
+        *(
+            {"T_N": tokens, "MAX_TOKENS": 197, "MAX_CHANNELS": 192, "CHANNELS": channels}
+            for tokens, channels in ((8, 1), (8, 2), (TOKENS, 2))
+        ),
+    ),
     _unit("softmax", *({"T_N": lanes, "MAX_TOKENS": 197, "KEYS": 2} for lanes in (8, TOKENS))),
     _unit("mean_tokens", {"T_N": TOKENS, "MAX_TOKENS": 197}),
     _unit("load_image", {"T_N": TOKENS, "T_K": DEPTH, "IMAGE_PIXELS": 8}),

@@ -1,7 +1,6 @@
-"""LayerNorm, mean, image loader and the writers in SystemVerilog against the integer reference.
+"""Mean, image loader and the writers in SystemVerilog against the integer reference.
 
-Every case compares all memories as a whole: a write outside its region shows. Lanes without a token may hold
-anything after the LayerNorm.
+Every case compares all memories as a whole: a write outside its region shows.
 """
 
 from __future__ import annotations
@@ -58,111 +57,6 @@ def region(shape: Shape, rng: np.random.Generator, tiles: int, channels: int) ->
     base = int(rng.integers(0, 4)) * shape.depth
     stride = shape.padded(channels) + int(rng.integers(0, 3)) * shape.depth
     return base, stride, base + tiles * stride
-
-
-# ------------------------------------------------------------------------------------------------ LayerNorm
-
-
-def norm_cycles(shape: Shape, tokens: int, channels: int) -> int:
-    """The formula of layer_norm.sv with its interlocks: passes start when the scaling before is there."""
-    root_bits = 16 + shape.max_channels.bit_length()
-    scaling = 4 + -(-root_bits // 2) + (root_bits - 1).bit_length() + 9 + 2
-    tiles = shape.tiles(tokens)
-    last = tokens - (tiles - 1) * shape.tokens
-    ready = [0] * tiles  # first cycle in which the scaling of a tile may be used
-    now = 0  # last cycle of the pass before; `start` is in cycle 0
-    order = [(0, False)]
-    for tile in range(tiles):
-        order += [(tile + 1, False)] if tile + 1 < tiles else []
-        order += [(tile, True)]
-    for tile, normalize in order:
-        if normalize:
-            now = max(now + 1, ready[tile]) + channels - 1
-        else:
-            now = max(now + channels, ready[tile - 1] if tile else 0)
-            lanes = last if tile == tiles - 1 else shape.tokens
-            ready[tile] = now + 9 + scaling + lanes
-    return now + 8
-
-
-def norm_case(
-    shape: Shape, rng: np.random.Generator, x: np.ndarray, op: ops.IntegerLayerNorm
-) -> tuple[Case, Case]:
-    """LayerNorm of ``x [tokens, channels]`` at random places, and what it must leave."""
-    tokens, channels = x.shape
-    tiles = shape.tiles(tokens)
-    x_base, x_stride, x_end = region(shape, rng, tiles, channels)
-    y_base, y_stride, y_end = region(shape, rng, tiles, channels)
-    memories = random_memories(shape, rng, max(x_end, y_end) + shape.depth)
-    place(shape, memories[0], x, x_base, x_stride)
-    descriptor = Descriptor(
-        unit=Unit.LAYER_NORM,
-        tokens=tokens,
-        k=channels,
-        x_base=x_base,
-        x_stride=x_stride,
-        y_base=y_base,
-        y_stride=y_stride,
-        multiplier=op.multiplier,
-        shift=op.exponent,
-        qmax=op.qmax,
-        epsilon_low=op.epsilon & 0xFFFFFFFF,
-        epsilon_high=op.epsilon >> 32,
-    )
-    case = Case("norm", descriptor, *memories)
-    expected = Case("norm", descriptor, *(m.copy() for m in memories))
-    place(shape, expected.activation, execute(op, x), y_base, y_stride)
-    return case, expected
-
-
-def without_absent_lanes(shape: Shape, memory: np.ndarray, like: np.ndarray, case: Case) -> np.ndarray:
-    """``memory`` with the lanes that have no token in the result's last tile as in ``like``."""
-    d = case.descriptor
-    result = memory.copy()
-    last = d.y_base + (shape.tiles(d.tokens) - 1) * d.y_stride
-    absent = d.tokens % shape.tokens or shape.tokens
-    result[last : last + d.k, absent:] = like[last : last + d.k, absent:]
-    return result
-
-
-def norm_inputs(shape: Shape, rng: np.random.Generator, tokens: int, channels: int) -> np.ndarray:
-    """Residual streams of every size, and tokens at the extremes."""
-    x = rng.integers(-32768, 32768, (tokens, channels)) >> rng.integers(0, 15, (tokens, 1))
-    x += rng.integers(-3000, 3000, (tokens, 1))
-    x = np.clip(x, -32768, 32767)
-    extremes = [32767, -32768, 0, np.where(np.arange(channels) % 2, 32767, -32768)]
-    for token, extreme in zip(rng.permutation(tokens), extremes, strict=False):
-        x[token] = extreme
-    return x
-
-
-def test_layer_norm_equals_the_reference(bench: Bench, shape: Shape, rng: np.random.Generator) -> None:
-    cases, expected = [], []
-    for tokens in token_counts(shape):
-        for channels in (1, 2, shape.depth, shape.max_channels // 2 + 1, shape.max_channels):
-            op = ops.IntegerLayerNorm(
-                epsilon=int(rng.integers(1, 1 << int(rng.integers(1, 33)))),
-                multiplier=int(rng.integers(32768, 65536)),
-                exponent=int(rng.integers(1, 20)),
-                qmax=int(rng.choice([7, 63, 127])),
-            )
-            case, after = norm_case(shape, rng, norm_inputs(shape, rng, tokens, channels), op)
-            cases.append(case)
-            expected.append(after)
-    for case, after, outcome in zip(cases, expected, run(bench, cases), strict=True):
-        d = case.descriptor
-        assert np.array_equal(
-            without_absent_lanes(shape, outcome.activation, after.activation, case), after.activation
-        )
-        assert np.array_equal(outcome.wide, case.wide) and np.array_equal(outcome.digit, case.digit)
-        assert outcome.writes == shape.tiles(d.tokens) * d.k
-        assert outcome.cycles == norm_cycles(shape, d.tokens, d.k)
-
-
-def test_layer_norm_takes_two_passes_of_a_cycle_per_channel(shape: Shape) -> None:
-    """The formula that layer_norm.sv states, for the shapes that it is made for."""
-    channels, tokens = 192, 5 * shape.tokens - 3
-    assert norm_cycles(shape, tokens, channels) == 2 * channels * shape.tiles(tokens) + 8
 
 
 # ------------------------------------------------------------------------------------------------ mean

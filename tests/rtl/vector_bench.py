@@ -27,6 +27,7 @@ SOURCES = (
     "reciprocal.sv",
     "square_root.sv",
     "layer_norm_lane.sv",
+    "layer_norm_moments.sv",
     "layer_norm_scale.sv",
     "layer_norm.sv",
     "softmax.sv",

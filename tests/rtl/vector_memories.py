@@ -12,7 +12,7 @@ from vector_bench import Bench
 
 from qvit_hls.hw.descriptor import Descriptor
 
-UNITS = ("norm", "mean", "image", "result", "trace")
+UNITS = ("mean", "image", "result", "trace")
 #: Wide, activation and digit memory, each ``[channels, T_n]``.
 Memories = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -21,7 +21,7 @@ _SUMMARY = 6
 
 @dataclass(frozen=True)
 class Shape:
-    """Parameters of the bench, named as in the units."""
+    """Parameters of the bench, named as in the units, and the most channels of a case."""
 
     tokens: int
     depth: int
@@ -32,8 +32,8 @@ class Shape:
     @property
     def parameters(self) -> dict[str, int]:
         """Verilog parameters."""
-        names = ("T_N", "T_K", "MAX_TOKENS", "MAX_CHANNELS", "IMAGE_PIXELS")
-        values = (self.tokens, self.depth, self.max_tokens, self.max_channels, self.pixels)
+        names = ("T_N", "T_K", "MAX_TOKENS", "IMAGE_PIXELS")
+        values = (self.tokens, self.depth, self.max_tokens, self.pixels)
         return dict(zip(names, values, strict=True))
 
     def tiles(self, tokens: int) -> int:

@@ -2,27 +2,57 @@
 // N = d.k channels:
 //   S = sum(x), q = floor(sqrt(N * sum(x*x) - S*S + epsilon)), (M, s) = reciprocal(q, d.multiplier, d.shift)
 //   y = requantize(N*x - S, M, s, d.qmax)
-// Two passes of one channel per cycle for each token tile: moments, then codes. The moments of tile t + 1 come before
-// the codes of tile t, so that root and reciprocal, one token per cycle, run meanwhile:
+// A pass reads a token tile, CHANNELS channels per cycle in which `advance` allows a step. The codes of a step are written
+// qvit_pkg::LAYER_NORM_WRITE cycles after it.
+//
+// The moments S and sum(x*x) of a token tile come from the drain if d.rows is d.k: what it adds to the residual stream
+// is counted at any time, whatever the unit does, and only passes for codes remain. If d.rows is 0, the unit takes
+// them itself, those of tile t + 1 before the codes of tile t:
 //   moments 0, moments 1, codes 0, moments 2, codes 1, .., codes last-1, codes last
-// `done` follows `start` by 2 * d.k * tiles + 8 cycles when there is more than one tile and d.k is at least 10 + T_N plus
-// the latency of layer_norm_scale.sv, L; a single tile takes 2 * d.k + 16 + L + d.tokens cycles.
+// Root, reciprocal and scaling take a token per cycle. They run beside the passes, up to two token tiles ahead.
+//
+// Cycles from `start` to `done` without a pause, with P = ceil(d.k / CHANNELS) and the latency of layer_norm_scale.sv, L:
+//   d.rows = 0:    2 * P * tiles + 9, if P is at least 10 + T_N + L; a single tile takes 2 * P + 19 + L + d.tokens
+//   d.rows = d.k:  P * tiles + 17 + L + T_N, if P is at least T_N + 1 and (T_N + L + 4) / 2, from token tiles that are
+//                  ready at `start`; a single tile takes P + 17 + L + d.tokens
 module layer_norm #(
     parameter int T_N = 40,
-    parameter int MAX_CHANNELS = 192
+    parameter int MAX_TOKENS = 197,
+    parameter int MAX_CHANNELS = 192,
+    parameter int CHANNELS = 2
 ) (
-    input  logic                              clk,
-    input  logic                              rst,
-    input  logic                              start,
+    input  logic                                clk,
+    input  logic                                rst,
+    input  logic                                start,
     // verilator lint_off UNUSEDSIGNAL
-    input  qvit_pkg::descriptor_t             d,
+    input  qvit_pkg::descriptor_t               d,
     // verilator lint_on UNUSEDSIGNAL
-    output logic                              done,
-    output logic [qvit_pkg::ADDRESS_BITS-1:0] wide_address,
-    input  logic [T_N-1:0][15:0]              wide_data,
-    output logic                              write_enable,
-    output logic [qvit_pkg::ADDRESS_BITS-1:0] write_address,
-    output logic [T_N-1:0][7:0]               write_data
+    output logic                                done,         // the last codes are being written
+    input  logic                                advance,
+    // Complete token tiles of the source: tile t may be read if it is more than t. What the drain adds in the cycle in
+    // which it becomes more than t still counts.
+    input  logic [qvit_pkg::COUNT_BITS-1:0]     tiles_ready,
+    // Token tiles whose codes are in the memory: 0 from `start` on, kept until the next `start`.
+    output logic [qvit_pkg::COUNT_BITS-1:0]     tiles_done,
+    // d.x_base and d.x_stride are multiples of CHANNELS.
+    output logic [qvit_pkg::ADDRESS_BITS-1:0]   wide_address,
+    input  logic [CHANNELS-1:0][T_N-1:0][15:0]  wide_data,
+    // A group of values that the drain writes to the residual stream. The groups of a slot, from the one with `added_start`
+    // to the one with `added_end`, are of one token tile and come in consecutive cycles; with `added_first`, the tile's
+    // moments begin with this slot. A group must not come READ_LATENCY + 1 cycles after a cycle with `advance`.
+    input  logic                                added_valid,
+    input  logic                                added_first,
+    input  logic                                added_start,
+    input  logic                                added_end,
+    // verilator lint_off UNUSEDSIGNAL  // no more bits than there are tiles
+    input  logic [qvit_pkg::COUNT_BITS-1:0]     added_tile,
+    // verilator lint_on UNUSEDSIGNAL
+    input  logic [CHANNELS-1:0]                 added_exists,
+    input  logic [CHANNELS-1:0][T_N-1:0][15:0]  added,
+    output logic                                write_soon,   // a write comes in the next cycle
+    output logic [CHANNELS-1:0]                 write_enable,
+    output logic [qvit_pkg::ADDRESS_BITS-1:0]   write_address,
+    output logic [CHANNELS-1:0][T_N-1:0][7:0]   write_data
 );
     localparam int CHANNEL_BITS = $clog2(MAX_CHANNELS + 1);
     localparam int SUM_BITS = 16 + CHANNEL_BITS;
@@ -30,189 +60,315 @@ module layer_norm #(
     localparam int FACTOR_BITS = qvit_pkg::MULTIPLIER_BITS + CHANNEL_BITS;
     localparam int OFFSET_BITS = qvit_pkg::MULTIPLIER_BITS + SUM_BITS;
     localparam int LANE_BITS = $clog2(T_N);
+    localparam int TILES = (MAX_TOKENS + T_N - 1) / T_N;
+    localparam int TILE_BITS = TILES > 1 ? $clog2(TILES) : 1;
     localparam logic [qvit_pkg::COUNT_BITS-1:0] TILE = qvit_pkg::COUNT_BITS'(T_N);
-    // Stages after an address: its value, the lanes' sums, squares and codes (layer_norm_lane.sv).
-    localparam int VALUE = qvit_pkg::READ_LATENCY;
+    // Stages after a step's address: its values at the lanes, their sum, squares and codes (layer_norm_lane.sv).
+    localparam int VALUE = qvit_pkg::READ_LATENCY + 1;
     localparam int SUM = VALUE + 2;
-    localparam int SQUARES = VALUE + 4;
-    localparam int CODE = VALUE + 6;
+    localparam int SQUARES = VALUE + 5;
+    localparam int CODE = qvit_pkg::LAYER_NORM_WRITE;
+    // Cycles until moments can be read, from the one in which a tile is seen to be complete: from the drain's last values,
+    // or from the cycle after the last step of a pass.
+    localparam int COUNTED_ADDED = SQUARES - VALUE;
+    localparam int COUNTED_OWN = SQUARES - 1;
 
-    logic [qvit_pkg::COUNT_BITS-1:0] tokens;
-    assign tokens = qvit_pkg::COUNT_BITS'(d.tokens);
+    typedef logic [qvit_pkg::COUNT_BITS-1:0]   count_t;
+    typedef logic [qvit_pkg::ADDRESS_BITS-1:0] address_t;
 
-    // ---------------------------------------------------------------- passes, one channel per cycle
-    logic                              active;
-    logic                              normalize;
-    logic [1:0]                        pending;       // tiles with moments but without codes
-    logic                              scaled;        // the scaling of the last of them is there
-    logic [qvit_pkg::COUNT_BITS-1:0]   channel;
-    logic [qvit_pkg::COUNT_BITS-1:0]   tokens_after;  // the tiles whose moments have begun
-    logic [qvit_pkg::ADDRESS_BITS-1:0] next_moments;
-    logic [qvit_pkg::ADDRESS_BITS-1:0] next_codes;
-    logic [qvit_pkg::ADDRESS_BITS-1:0] next_target;
-    logic [qvit_pkg::ADDRESS_BITS-1:0] target_address;
-    logic                              all_scaled;
-    logic                              first;
-    logic                              last;
-    logic                              step;
-    logic                              moments_next;
-    logic                              codes_next;
+    count_t tokens;
+    logic   own;  // takes its moments itself
+    assign tokens = count_t'(d.tokens);
+    assign own = d.rows == '0;
+
+    // ---------------------------------------------------------------- passes
+    logic     active;
+    logic     normalize;
+    count_t   channel;         // first one of the step
+    count_t   moments_tile;    // tiles whose moments have been read
+    count_t   tokens_after;    // in the tiles whose moments have not begun
+    count_t   tokens_to_code;  // in the tiles whose codes are not complete
+    address_t next_moments;
+    address_t next_codes;
+    address_t next_target;
+    address_t target_address;
+    logic     scaled;          // the scaling of the next tile to be coded is there
+    logic     hand_over;       // or comes in this cycle
+    logic     first;
+    logic     last;
+    logic     step;
+    logic     codes_begin;
+    logic     moments_next;
+    logic     codes_next;
 
     assign first = channel == '0;
-    assign last = channel == qvit_pkg::COUNT_BITS'(d.k) - 1'b1;
-    // The lanes give up one tile's moments and take its scaling together: neither comes before the scaling is there.
-    assign step = active && (scaled || !(normalize ? first && pending == 2'd1 : last));
-    assign moments_next = tokens_after != '0 && (normalize || pending == 2'd0);
-    assign codes_next = !moments_next && !(normalize && pending == 2'd1);
+    assign last = channel + count_t'(CHANNELS) >= count_t'(d.k);
+    assign step = active && advance
+               && (!first || (normalize ? scaled || hand_over : tiles_ready > moments_tile));
+    assign codes_begin = step && first && normalize;
+    assign moments_next = own && tokens_after != '0 && (normalize || moments_tile == '0);
+    assign codes_next = !moments_next && !(normalize && tokens_to_code <= TILE);
 
     always_ff @(posedge clk) begin
         if (step) begin
-            channel <= channel + 1'b1;
-            wide_address <= wide_address + 1'b1;
-            target_address <= target_address + 1'b1;
+            channel <= channel + count_t'(CHANNELS);
+            wide_address <= wide_address + address_t'(CHANNELS);
+            target_address <= target_address + address_t'(CHANNELS);
         end
-        if (all_scaled) scaled <= 1'b1;
         if (step && last) begin
             channel <= '0;
             active <= moments_next || codes_next;
             normalize <= codes_next;
-            pending <= normalize ? pending - 2'd1 : pending + 2'd1;
-            if (!normalize) scaled <= 1'b0;
+            if (normalize) tokens_to_code <= tokens_to_code - TILE;
+            else moments_tile <= moments_tile + 1'b1;
             if (moments_next) begin
                 wide_address <= next_moments;
-                next_moments <= next_moments + qvit_pkg::ADDRESS_BITS'(d.x_stride);
+                next_moments <= next_moments + address_t'(d.x_stride);
                 tokens_after <= tokens_after > TILE ? tokens_after - TILE : '0;
             end
             if (codes_next) begin
                 wide_address <= next_codes;
-                next_codes <= next_codes + qvit_pkg::ADDRESS_BITS'(d.x_stride);
+                next_codes <= next_codes + address_t'(d.x_stride);
                 target_address <= next_target;
-                next_target <= next_target + qvit_pkg::ADDRESS_BITS'(d.y_stride);
+                next_target <= next_target + address_t'(d.y_stride);
             end
         end
         if (start) begin
             active <= 1'b1;
-            normalize <= 1'b0;
-            pending <= '0;
-            scaled <= 1'b1;
+            normalize <= !own;
             channel <= '0;
+            moments_tile <= '0;
             tokens_after <= tokens > TILE ? tokens - TILE : '0;
-            wide_address <= qvit_pkg::ADDRESS_BITS'(d.x_base);
-            next_moments <= qvit_pkg::ADDRESS_BITS'(d.x_base) + qvit_pkg::ADDRESS_BITS'(d.x_stride);
-            next_codes <= qvit_pkg::ADDRESS_BITS'(d.x_base);
-            next_target <= qvit_pkg::ADDRESS_BITS'(d.y_base);
+            tokens_to_code <= tokens;
+            wide_address <= address_t'(d.x_base);
+            target_address <= address_t'(d.y_base);
+            next_moments <= address_t'(d.x_base) + address_t'(d.x_stride);
+            // Without passes for moments, the first codes begin at once, and these are for the second ones.
+            next_codes <= address_t'(d.x_base) + (own ? '0 : address_t'(d.x_stride));
+            next_target <= address_t'(d.y_base) + (own ? '0 : address_t'(d.y_stride));
         end
         if (rst) active <= 1'b0;
     end
 
-    // What happens at each stage; stage 0 is the address.
-    logic [CODE:0]                                    step_at;
-    logic [CODE:0]                                    normalize_at;
-    logic [VALUE+3:0]                                 first_at;
-    logic [SQUARES:0]                                 moments_end_at;
-    logic [CODE:0]                                    codes_end_at;
-    logic [CODE:1][qvit_pkg::ADDRESS_BITS-1:0]        target_at;
-    logic [CODE:1]                                    step_q;
-    logic [CODE:1]                                    normalize_q;
-    logic [VALUE+3:1]                                 first_q;
-    logic [SQUARES:1]                                 moments_end_q;
-    logic [CODE:1]                                    codes_end_q;
+    // ---------------------------------------------------------------- what accompanies the values
+    typedef struct packed {
+        logic                 moments;    // they count in the moments of `tile`
+        logic                 normalize;  // they become codes
+        logic                 first;      // of a slot or a pass
+        logic                 last;
+        logic                 restart;    // the moments begin with this slot
+        logic                 partial;    // only the first channel of the group exists
+        logic                 layer_end;
+        logic [TILE_BITS-1:0] tile;
+        address_t             target;
+    } group_t;
+    // verilator lint_off UNUSEDSIGNAL  // some fields are of no use at the end
+    group_t group [1:CODE];
+    // verilator lint_on UNUSEDSIGNAL
+    group_t taken;
+    group_t entering;
 
-    assign step_at = {step_q, step};
-    assign normalize_at = {normalize_q, normalize};
-    assign first_at = {first_q, first};
-    assign moments_end_at = {moments_end_q, step && last && !normalize};
-    assign codes_end_at = {codes_end_q, step && last && !moments_next && !codes_next};
+    always_comb begin
+        taken.moments = step && !normalize;
+        taken.normalize = step && normalize;
+        taken.first = first;
+        taken.last = last;
+        taken.restart = 1'b1;
+        taken.partial = CHANNELS > 1 && last && d.k[0];
+        taken.layer_end = !moments_next && !codes_next;
+        taken.tile = moments_tile[TILE_BITS-1:0];
+        taken.target = target_address;
+        entering = group[VALUE];
+        if (added_valid) begin
+            entering.moments = 1'b1;
+            entering.first = added_start;
+            entering.last = added_end;
+            entering.restart = added_first;
+            entering.tile = added_tile[TILE_BITS-1:0];
+        end
+    end
 
     always_ff @(posedge clk) begin
-        normalize_q <= normalize_at[CODE-1:0];
-        first_q <= first_at[VALUE+2:0];
-        target_at <= {target_at[CODE-1:1], target_address};
-        step_q <= rst ? '0 : step_at[CODE-1:0];
-        moments_end_q <= rst ? '0 : moments_end_at[SQUARES-1:0];
-        codes_end_q <= rst ? '0 : codes_end_at[CODE-1:0];
+        group[1] <= taken;
+        for (int i = 2; i <= CODE; i++) group[i] <= i == VALUE + 1 ? entering : group[i-1];
+        if (rst) begin
+            for (int i = 1; i <= CODE; i++) begin
+                group[i].moments <= 1'b0;
+                group[i].normalize <= 1'b0;
+            end
+        end
     end
-    assign write_enable = step_at[CODE] && normalize_at[CODE];
-    assign write_address = target_at[CODE];
-    assign done = codes_end_at[CODE];
+
+    count_t coded;
+    logic   tile_coded;
+
+    assign tile_coded = group[CODE].normalize && group[CODE].last;
+    assign tiles_done = start ? '0 : coded;
+    assign done = tile_coded && group[CODE].layer_end;
+    assign write_soon = group[CODE-1].normalize;
+    assign write_address = group[CODE].target;
+    for (genvar c = 0; c < CHANNELS; c++) begin : g_enable
+        assign write_enable[c] = group[CODE].normalize && (c == 0 || !group[CODE].partial);
+    end
+
+    always_ff @(posedge clk) begin
+        if (tile_coded) coded <= coded + 1'b1;
+        if (start) coded <= '0;
+    end
 
     // ---------------------------------------------------------------- lanes
-    logic [T_N-1:0][SUM_BITS+SQUARES_BITS-1:0] taken;
-    logic                                      result_valid;
-    logic [LANE_BITS-1:0]                      result_lane;
-    logic [FACTOR_BITS-1:0]                    factor;
-    logic signed [OFFSET_BITS-1:0]             offset;
-    logic [5:0]                                distance;
+    logic [3:0]                         at_moments;
+    logic [3:0]                         at_normalize;
+    logic [3:0]                         at_first;
+    logic [CHANNELS-1:0]                from_memory;
+    logic [CHANNELS-1:0]                from_drain;
+    logic [CHANNELS-1:0][T_N-1:0][15:0] wide_q;
+    logic [T_N-1:0][SUM_BITS-1:0]       sum;
+    logic [T_N-1:0][SQUARES_BITS-1:0]   squares;
+    logic                               result_valid;
+    logic [LANE_BITS-1:0]               result_lane;
+    logic [FACTOR_BITS-1:0]             factor;
+    logic signed [OFFSET_BITS-1:0]      offset;
+    logic [5:0]                         distance;
+
+    assign at_moments = {group[VALUE+3].moments, group[VALUE+2].moments, group[VALUE+1].moments, entering.moments};
+    assign at_normalize = {group[VALUE+3].normalize, group[VALUE+2].normalize, group[VALUE+1].normalize,
+                           entering.normalize};
+    assign at_first = {group[VALUE+3].first, group[VALUE+2].first, group[VALUE+1].first, entering.first};
+    for (genvar c = 0; c < CHANNELS; c++) begin : g_source
+        assign from_memory[c] = !added_valid && (c == 0 || !group[VALUE].partial);
+        assign from_drain[c] = added_valid && added_exists[c];
+    end
+    always_ff @(posedge clk) wide_q <= wide_data;
 
     for (genvar n = 0; n < T_N; n++) begin : g_lane
-        logic signed [SUM_BITS-1:0]    sum;
-        logic [SQUARES_BITS-1:0]       squares;
-        logic [FACTOR_BITS-1:0]        factor_q;
-        logic signed [OFFSET_BITS-1:0] offset_q;
-        logic [5:0]                    distance_q;
+        logic [CHANNELS-1:0][15:0]     x;
+        logic [CHANNELS-1:0][7:0]      code;
+        // Scaling as it is found, and as it waits until the lane begins with it.
+        logic [FACTOR_BITS-1:0]        found_factor;
+        logic signed [OFFSET_BITS-1:0] found_offset;
+        logic [5:0]                    found_distance;
+        logic [FACTOR_BITS-1:0]        next_factor;
+        logic signed [OFFSET_BITS-1:0] next_offset;
+        logic [5:0]                    next_distance;
 
-        layer_norm_lane #(.CHANNEL_BITS(CHANNEL_BITS)) lane (
-            .clk, .x(wide_data[n]), .step(step_at[VALUE+:4]), .first(first_at[VALUE+:4]),
-            .normalize(normalize_at[VALUE+:4]),
-            .set(step_at[VALUE+:4] & first_at[VALUE+:4] & normalize_at[VALUE+:4]), .factor(factor_q),
-            .offset(offset_q), .distance(distance_q), .qmax(8'(d.qmax)), .sum, .squares, .code(write_data[n])
+        for (genvar c = 0; c < CHANNELS; c++) begin : g_channel
+            assign x[c] = (wide_q[c][n] & {16{from_memory[c]}}) | (added[c][n] & {16{from_drain[c]}});
+            assign write_data[c][n] = code[c];
+        end
+
+        layer_norm_lane #(.CHANNEL_BITS(CHANNEL_BITS), .CHANNELS(CHANNELS)) lane (
+            .clk, .x, .moments(at_moments), .normalize(at_normalize), .first(at_first),
+            .set(at_normalize & at_first), .factor(next_factor), .offset(next_offset), .distance(next_distance),
+            .qmax(8'(d.qmax)), .sum(sum[n]), .squares(squares[n]), .code
         );
 
         always_ff @(posedge clk) begin
-            if (moments_end_at[SUM]) taken[n][SUM_BITS-1:0] <= sum;
-            if (moments_end_at[SQUARES]) taken[n][SUM_BITS+:SQUARES_BITS] <= squares;
             if (result_valid && result_lane == LANE_BITS'(n)) begin
-                factor_q <= factor;
-                offset_q <= offset;
-                distance_q <= distance;
+                found_factor <= factor;
+                found_offset <= offset;
+                found_distance <= distance;
+            end
+            if (hand_over) begin
+                next_factor <= found_factor;
+                next_offset <= found_offset;
+                next_distance <= found_distance;
             end
         end
     end
 
     // ---------------------------------------------------------------- scaling, one token per cycle
-    logic                              serving;
-    logic [LANE_BITS-1:0]              lane;
-    logic [qvit_pkg::COUNT_BITS-1:0]   token;
-    logic [qvit_pkg::COUNT_BITS-1:0]   result_token;
-    logic [1:0]                        serving_at;
-    logic [SUM_BITS+SQUARES_BITS-1:0]  moments;
-    logic                              tile_served;
+    logic                    unserved;       // a tile's scaling has not begun
+    logic                    serving;
+    logic [1:0]              outstanding;    // tiles whose scaling has begun, but not their codes
+    logic                    complete;       // the moments of the next tile to be served are, or will soon be
+    logic [COUNTED_OWN-1:0]  complete_since; // bit i: it was so i + 1 cycles ago
+    logic                    counted;
+    logic                    serving_begins;
+    logic                    serve;
+    logic                    tile_served;
+    logic                    busy;
+    count_t                  next_tile;
+    logic [TILE_BITS-1:0]    tile;
+    logic [LANE_BITS-1:0]    lane;
+    count_t                  token;
+    logic [1:0]              served_at;
+    logic [SUM_BITS-1:0]     token_sum;
+    logic [SQUARES_BITS-1:0] token_squares;
+    count_t                  result_token;
+    logic                    all_found;
+    logic                    next_free;
+    logic                    found;          // the scaling of all lanes
 
-    assign tile_served = lane == LANE_BITS'(T_N - 1) || token == tokens - 1'b1;
-    assign all_scaled = result_valid && (result_lane == LANE_BITS'(T_N - 1) || result_token == tokens - 1'b1);
+    assign complete = (own ? moments_tile : tiles_ready) > next_tile;
+    assign counted = own ? complete_since[COUNTED_OWN-1] : complete_since[COUNTED_ADDED-1];
+    // Two tiles: one waits for its pass, one is on its way. Before its first result is there, the one that waits will have
+    // made room, because the tile before has begun its pass.
+    assign serving_begins = unserved && !serving && counted && outstanding != 2'd2;
+    assign serve = serving && !busy;
+    assign tile_served = serve && (lane == LANE_BITS'(T_N - 1) || token == tokens - 1'b1);
+    assign all_found = result_valid && (result_lane == LANE_BITS'(T_N - 1) || result_token == tokens - 1'b1);
+    assign hand_over = found && next_free;
 
     always_ff @(posedge clk) begin
-        if (serving) begin
+        complete_since <= {complete_since[COUNTED_OWN-2:0], complete};
+        if (serving_begins) begin
+            serving <= 1'b1;
+            tile <= next_tile[TILE_BITS-1:0];
+            lane <= '0;
+            next_tile <= next_tile + 1'b1;
+            complete_since <= '0;
+        end
+        if (serve) begin
             lane <= lane + 1'b1;
             token <= token + 1'b1;
             if (tile_served) serving <= 1'b0;
+            if (token == tokens - 1'b1) unserved <= 1'b0;
         end
-        if (moments_end_at[SQUARES]) begin
-            serving <= 1'b1;
-            lane <= '0;
-        end
+        outstanding <= outstanding + 2'(serving_begins) - 2'(codes_begin);
+        served_at <= {served_at[0], serve};
+
         if (result_valid) begin
-            result_lane <= all_scaled ? '0 : result_lane + 1'b1;
+            result_lane <= all_found ? '0 : result_lane + 1'b1;
             result_token <= result_token + 1'b1;
         end
+        if (hand_over) found <= 1'b0;
+        if (all_found) found <= 1'b1;
+        // The lanes take the distance last.
+        if (at_normalize[3] && at_first[3]) next_free <= 1'b1;
+        if (hand_over) next_free <= 1'b0;
+        if (hand_over) scaled <= 1'b1;
+        if (codes_begin) scaled <= 1'b0;
+
         if (start) begin
+            unserved <= 1'b1;
+            outstanding <= '0;
+            next_tile <= '0;
+            complete_since <= '0;
             token <= '0;
             result_lane <= '0;
             result_token <= '0;
+            found <= 1'b0;
+            next_free <= 1'b1;
+            scaled <= 1'b0;
         end
-        serving_at <= {serving_at[0], serving};
         if (rst) begin
+            unserved <= 1'b0;
             serving <= 1'b0;
-            serving_at <= '0;
+            served_at <= '0;
         end
     end
 
-    lane_select #(.LANES(T_N), .WIDTH(SUM_BITS + SQUARES_BITS)) pick (.clk, .data(taken), .lane, .result(moments));
+    layer_norm_moments #(.T_N(T_N), .TILES(TILES), .CHANNEL_BITS(CHANNEL_BITS)) store (
+        .clk, .sum_valid(group[SUM].moments && group[SUM].last), .sum_restart(group[SUM].restart),
+        .sum_tile(group[SUM].tile), .sum, .squares_valid(group[SQUARES].moments && group[SQUARES].last),
+        .squares_restart(group[SQUARES].restart), .squares_tile(group[SQUARES].tile), .squares, .busy, .tile, .lane,
+        .token_sum, .token_squares
+    );
 
     layer_norm_scale #(.CHANNEL_BITS(CHANNEL_BITS)) scale (
         .clk, .rst, .channels(CHANNEL_BITS'(d.k)), .epsilon((2 * SUM_BITS)'({d.epsilon_high, d.epsilon_low})),
-        .multiplier(16'(d.multiplier)), .exponent(6'(d.shift)), .valid(serving_at[1]),
-        .sum(moments[SUM_BITS-1:0]), .squares(moments[SUM_BITS+:SQUARES_BITS]), .result_valid, .factor, .offset,
-        .distance
+        .multiplier(16'(d.multiplier)), .exponent(6'(d.shift)), .valid(served_at[1]), .sum(token_sum),
+        .squares(token_squares), .result_valid, .factor, .offset, .distance
     );
 endmodule
