@@ -26,7 +26,7 @@ MULTIPLIER_BITS = 17
 BITS_PER_STAGE = 2
 
 #: controller.sv: from ap_start to the cycle in which the first descriptor's words are taken.
-START = 2
+START = 1
 #: controller.sv, gemm_sequencer.sv: from the last step of a GEMM to the first step of the next one, without
 #: layers of the other lane between them in the program (each takes one cycle more).
 LAYER_CHANGE = 2
@@ -35,8 +35,9 @@ LOAD_LAYER = 2
 LOAD_TILE = 3
 #: gemm_loader.sv, FLUSH: MEMORY_STAGES + 1, where digits come from the digit memory.
 LOAD_FLUSH = READ_LATENCY + 2
-#: gemm_loader.sv, gemm/queue.sv, gemm_sequencer.sv: from PUSH to the first step that may use the row tile.
-TILE_TO_STEP = 3
+#: gemm_loader.sv, gemm/queue.sv, gemm_sequencer.sv: from the cycle behind PUSH to the first step that may use
+#: the row tile.
+TILE_TO_STEP = 2
 #: gemm_sequencer.sv to controller.sv: from the last step of a slot to the cycle in which others see that it
 #: is complete, without the MAC tile's latency and the drain's cycles.
 STEP_TO_COMPLETE = READ_LATENCY + DRAIN_STAGES + 1
@@ -47,10 +48,12 @@ TRANSPOSED_TAIL = 1
 UNIT_START = 1
 #: controller.sv: from a unit's ``done`` to the cycle in which others see it.
 UNIT_COMPLETE = 1
-#: layer_norm.sv: from ``start`` to ``done`` with one token tile, without its channels, its tokens and the
-#: latency of the scaling; and with moments of its own and several token tiles.
-LAYER_NORM_CODES = 17
-LAYER_NORM_OWN = 9
+#: layer_norm.sv: from the cycle in which a token tile is seen to be complete to that in which its scaling
+#: begins (COUNTED_ADDED, and COUNTED_OWN for moments that the unit has taken itself), and from there to the
+#: first step of its codes, without its tokens and the latency of the scaling.
+LAYER_NORM_ADDED = 5
+LAYER_NORM_OWN = 7
+LAYER_NORM_SCALED = 3
 #: mean_tokens.sv, store_result.sv, load_image.sv: from ``start`` to ``done``, without what depends on the
 #: shape.
 MEAN_TOKENS = 8

@@ -9,8 +9,10 @@ import numpy as np
 from qvit_hls.hw.descriptor import Unit
 from qvit_hls.hw.timing.constants import (
     IMAGE_LOAD,
-    LAYER_NORM_CODES,
+    LAYER_NORM_ADDED,
     LAYER_NORM_OWN,
+    LAYER_NORM_SCALED,
+    LAYER_NORM_WRITE,
     MEAN_TOKENS,
     STORE_RESULT,
     clog2,
@@ -62,17 +64,18 @@ def vector_work(network: NetworkShape, tiles: Tiles) -> VectorWork:
     norm, softmax = unit == Unit.LAYER_NORM, unit == Unit.SOFTMAX
     own = norm & (network.rows == 0)
     scale = layer_norm_scale_latency(tiles.max_channels)
-    latency = np.where(norm, LAYER_NORM_CODES + scale + np.minimum(t_n, tokens), zero)
-    # Own moments: of the first tile, then of the second one, which the first one's scaling runs beside.
-    latency = np.where(
-        own, np.where(several, np.maximum(2 * groups, latency + groups), latency + groups), latency
-    )
-    per_tile = np.where(
-        own, 2 * groups, np.maximum(groups, np.maximum(t_n + 1, np.ceil((t_n + scale + 4) / 2)))
-    )
+    # From a token tile's moments to the first step of its codes, and from the last step to the completion.
+    scaled = LAYER_NORM_SCALED + scale
+    coded = LAYER_NORM_WRITE - 1
+    lead = np.where(own, LAYER_NORM_OWN + groups, LAYER_NORM_ADDED) + 1 + zero
+    latency = np.where(norm, lead + scaled + np.minimum(t_n, tokens), zero)
+    # Own moments: the second tile's are taken before the first tile's codes.
+    latency = np.where(own & several, np.maximum(latency, 2 * groups + 1), latency)
+    pace = np.maximum(t_n + 1, np.ceil((t_n + scale + 4) / 2))
+    per_tile = np.where(own, 2 * groups, np.maximum(groups, pace))
     per_tile = np.where(softmax, np.maximum(groups, t_n), per_tile)
-    first = latency + groups + np.where(own & several, LAYER_NORM_OWN - LAYER_NORM_CODES, 0)
-    last = np.where(norm, LAYER_NORM_CODES + scale + last_tokens + groups * np.where(own, 2, 1), groups)
+    first = latency + groups + np.where(norm, coded, 0)
+    last = np.where(norm, lead - 1 + scaled + last_tokens + groups + coded, groups - 1)
     tail = np.where(softmax, last_tokens + softmax_latency(tiles.max_tokens), zero)
     once = np.where(unit == Unit.MEAN_TOKENS, k * count + MEAN_TOKENS + clog2(t_n), 1.0)
     once = np.where(unit == Unit.STORE_RESULT, k + STORE_RESULT, once)
