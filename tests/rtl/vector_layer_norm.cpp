@@ -63,8 +63,9 @@ public:
         const std::vector<int16_t> values = read<int16_t>(groups.size() * CHANNELS * T_N);
         std::memcpy(&top->d, header.descriptor, sizeof header.descriptor);
         const auto per_tile = static_cast<int32_t>(header.descriptor[8]);  // d.k
+        const uint32_t x_base = header.descriptor[10], x_stride = header.descriptor[11];
 
-        // What the memory answers: the value of a step, and noise where there was none.
+        // What the memory answers: the values of a step from a tile that is ready, else noise.
         std::deque<std::vector<int16_t>> answers(READ_LATENCY, noise());
         std::deque<bool> allowed(WRITE_LATENCY, false);
         int32_t done = -1, writes = 0, late = 0, forbidden = 0, announced = 0, counts = 0, inside = 0;
@@ -95,7 +96,8 @@ public:
             if (cycle >= header.start && top->tiles_done != writes / per_tile) ++counts;
             if (adds && writes % per_tile != 0) ++inside;
             answers.pop_front();
-            answers.push_back(top->advance ? column(wide, top->wide_address) : noise());
+            const bool readable = top->advance && (top->wide_address - x_base) / x_stride < top->tiles_ready;
+            answers.push_back(readable ? column(wide, top->wide_address) : noise());
             allowed.pop_front();
             allowed.push_back(top->advance);
             for (size_t c = 0; c < CHANNELS; ++c)

@@ -10,6 +10,7 @@ from qvit_hls.verify.faults.where import either, every, scaled, token_tiles, uni
 _SOFTMAX = "rtl/softmax.sv"
 _LAYER_NORM = "rtl/layer_norm.sv"
 _LANE = "rtl/layer_norm_lane.sv"
+_MOMENTS = "rtl/layer_norm_moments.sv"
 _SCALE = "rtl/layer_norm_scale.sv"
 _RECIPROCAL = "rtl/reciprocal.sv"
 _ROOT = "rtl/square_root.sv"
@@ -38,10 +39,6 @@ def _traced(layer: ProgramLayer, subject: Subject) -> bool:
 def _padded_image(layer: ProgramLayer, subject: Subject) -> bool:
     words = layer.words
     return _image(layer, subject) and words["k"] * words["height"] * words["width"] % 16 > 0
-
-
-def _three_tiles(layer: ProgramLayer, subject: Subject) -> bool:
-    return _layer_norm(layer, subject) and layer.words["tokens"] > 2 * subject.config.tile_tokens
 
 
 def _absent_lanes(layer: ProgramLayer, subject: Subject) -> bool:
@@ -112,7 +109,7 @@ RTL_UNIT_FAULTS = (
     RtlFault(
         "norm-sum-not-restarted",
         "LayerNorm",
-        "the sum of a token's channels goes on from the token tile before",
+        "the sum of a token's channels goes on from the channels before",
         _LANE,
         (Edit("first[1]", "1'b0", "(first[1] ? '0 : sum)"),),
         _layer_norm,
@@ -123,7 +120,7 @@ RTL_UNIT_FAULTS = (
         "LayerNorm",
         "codes are made before their scaling is there",
         _LAYER_NORM,
-        (Edit("scaled", "1'b1", "active && (scaled ||"),),
+        (Edit("scaled || hand_over", "1'b1", "normalize ? scaled || hand_over :"),),
         _layer_norm,
         "a LayerNorm",
     ),
@@ -137,14 +134,31 @@ RTL_UNIT_FAULTS = (
         "a LayerNorm",
     ),
     RtlFault(
-        "norm-moments-run-ahead",
+        "norm-moments-not-awaited",
         "LayerNorm",
-        "moments of all token tiles come before the first codes, and overwrite each other",
+        "roots are taken before the moments that the unit takes itself are there",
         _LAYER_NORM,
-        (Edit("(normalize || pending == 2'd0)", "1'b1"),),
-        _three_tiles,
-        "a LayerNorm over three token tiles and more",
-        frozenset({Shows.LAYER, Shows.HANG}),
+        (Edit("(own ? moments_tile : tiles_ready) > next_tile", "1'b1"),),
+        every(_layer_norm, lambda layer, subject: layer.words["rows"] == 0),
+        "a LayerNorm that takes its moments itself",
+    ),
+    RtlFault(
+        "norm-moments-not-restarted",
+        "LayerNorm",
+        "the sums of squares go on from the LayerNorm before",
+        _MOMENTS,
+        (Edit("squares_restart", "1'b0", "(squares_restart ? '0 : old_squares[n])"),),
+        _layer_norm,
+        "a LayerNorm",
+    ),
+    RtlFault(
+        "norm-moments-of-one-tile",
+        "LayerNorm",
+        "all token tiles share a place for their sums",
+        _MOMENTS,
+        (Edit("sum_tile", "'0", "sums[sum_tile] <= new_sum"),),
+        every(_layer_norm, token_tiles),
+        "a LayerNorm over several token tiles",
     ),
     RtlFault(
         "mean-drops-last-token",
