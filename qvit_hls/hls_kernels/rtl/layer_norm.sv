@@ -163,7 +163,7 @@ module layer_norm #(
         address_t             target;
     } group_t;
     // verilator lint_off UNUSEDSIGNAL  // some fields are of no use at the end
-    group_t group [1:CODE];
+    group_t [CODE:1] group;
     // verilator lint_on UNUSEDSIGNAL
     group_t taken;
     group_t entering;
