@@ -45,6 +45,8 @@ class AcceleratorConfig(BaseModel):
         max_tokens: most tokens of a sequence; rows of the deferred softmax normalisation memory.
         max_channels: most channels of the residual stream; sizes the LayerNorm's accumulators.
         image_pixels: pixels that the image loader takes per cycle; divides the patch size, T_k and 16.
+        image_ahead: whether a frame can take the next one's image: the activation memory keeps the image's
+            region free for the whole frame. Otherwise the top's ``next_image_words`` is always 0.
         accumulator_bits: width of an accumulator, digits recombined and bias included.
         softmax, layer_norm, mean_tokens: whether the accelerator has these units.
         program_words, stream_words, image_words, result_words: elements that RTL simulation copies from
@@ -70,6 +72,7 @@ class AcceleratorConfig(BaseModel):
     max_tokens: int = Field(ge=1, le=4095)
     max_channels: int = Field(ge=1, le=4095)
     image_pixels: int = Field(ge=1, le=16)
+    image_ahead: bool = True
     accumulator_bits: int = Field(ge=MIN_ACCUMULATOR_BITS, le=32)
     softmax: bool
     layer_norm: bool

@@ -108,7 +108,10 @@ def cosim_verdict(report: CosimReport) -> Text:
             f"{report.top1.golden:.2%} by the golden graph\n"
         )
     traced = f", with the trace {_span(report.traced_cycles)}" if report.traced_cycles else ""
-    lines.append(f"cycles per frame: {_span(report.frame_cycles)}{traced}\n")
+    # The first one loads its own image and the next one's.
+    first_cycles = [cycles for cycles in report.first_frame_cycles if cycles not in report.frame_cycles]
+    first = f", of the first one {_span(first_cycles)}" if first_cycles else ""
+    lines.append(f"cycles per frame: {_span(report.frame_cycles)}{first}{traced}\n")
     if report.waves is not None:
         lines.append(f"waveform: {report.waves}\n")
     built = "program unchanged" if report.model.seconds is None else f"built in {report.model.seconds:.1f} s"

@@ -4,7 +4,8 @@
 //   testbench DATA IMAGES - COUNT EXPECTED   run COUNT frames and compare the logits with EXPECTED
 //
 // DATA holds frame.bin, program.bin and weights<port>.bin. IMAGES holds int8 codes, TRACE and EXPECTED
-// int16. Exit status: 0 done (and equal), 1 different, 2 a file is missing or too short.
+// int16. Where the accelerator can, two frames of three take the next one's image, so that every frame but each third
+// finds its own on chip. Exit status: 0 done (and equal), 1 different, 2 a file is missing or too short.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -28,8 +29,8 @@ template <class T> std::vector<T> read_file(const std::string &path, size_t coun
     return data;
 }
 
-std::vector<qvit::word_t> to_words(const std::vector<uint8_t> &bytes) {
-    std::vector<qvit::word_t> words((bytes.size() + 15) / 16);
+std::vector<qvit::word_t> to_words(const std::vector<uint8_t> &bytes, size_t depth) {
+    std::vector<qvit::word_t> words(std::max((bytes.size() + 15) / 16, depth));
     for (size_t i = 0; i < bytes.size(); i += 8) {
         uint64_t part = 0;
         for (size_t j = 0; j < 8 && i + j < bytes.size(); ++j) part |= static_cast<uint64_t>(bytes[i + j]) << (8 * j);
@@ -60,11 +61,16 @@ int main(int argc, char **argv) {
     std::vector<const qvit::word_t *> ports;
     for (int p = 0; p < WEIGHT_PORTS; ++p) {
         const std::string path = data + "/weights" + std::to_string(p) + ".bin";
-        weights.push_back(to_words(read_file<uint8_t>(path, static_cast<size_t>(beats) * 16)));
-        weights.back().resize(std::max(weights.back().size(), WEIGHTS_DEPTH));
+        weights.push_back(to_words(read_file<uint8_t>(path, static_cast<size_t>(beats) * 16), WEIGHTS_DEPTH));
     }
     for (int p = 0; p < WEIGHT_PORTS; ++p) ports.push_back(weights[p].data());
-    const std::vector<uint8_t> images = read_file<uint8_t>(argv[2], count * image_bytes);
+    const std::vector<uint8_t> codes = read_file<uint8_t>(argv[2], count * image_bytes);
+    std::vector<std::vector<qvit::word_t> > images;
+    for (size_t i = 0; i < count; ++i) {
+        const auto first = codes.begin() + i * image_bytes;
+        images.push_back(to_words(std::vector<uint8_t>(first, first + image_bytes), IMAGE_DEPTH));
+    }
+    const uint32_t image_words = (image_bytes + 15) / 16;
     std::vector<int16_t> expected;
     if (argc > 5) expected = read_file<int16_t>(argv[5], count * classes);
 
@@ -75,13 +81,13 @@ int main(int argc, char **argv) {
         return 2;
     }
     int status = 0;
+    bool loaded = false;
     for (size_t i = 0; i < count; ++i) {
-        const std::vector<uint8_t> codes(images.begin() + i * image_bytes, images.begin() + (i + 1) * image_bytes);
-        std::vector<qvit::word_t> image = to_words(codes);
-        const uint32_t image_words = static_cast<uint32_t>(image.size());
-        image.resize(std::max(image.size(), IMAGE_DEPTH));
-        run_frame(program.data(), layers, ports.data(), beats, image.data(), image_words, result.data(), classes,
+        const bool follows = IMAGE_AHEAD && i % 3 != 2 && i + 1 < count;
+        run_frame(program.data(), layers, ports.data(), beats, images[i].data(), loaded ? 0 : image_words,
+                  images[std::min(i + 1, count - 1)].data(), follows ? image_words : 0, result.data(), classes,
                   trace.data(), tracing ? trace_words : 0);
+        loaded = follows;
         // The trace as the accelerator wrote it, and behind it the logits.
         if (tracing && (std::fwrite(trace.data(), 2, trace.size(), out) != trace.size() ||
                         std::fwrite(result.data(), 2, classes, out) != classes)) {

@@ -41,7 +41,8 @@ def run_cosim(
     """Simulate a project's RTL with its own program and weights, and compare it with the golden graph.
 
     Every image runs twice: with the trace on, which shows every layer's result, and without, which gives the
-    cycles and the logits as in use. All frames follow each other without reset.
+    cycles and the logits as in use, each frame taking the next one's image where the accelerator can. All
+    frames follow each other without reset.
 
     Writes ``reports/cosim-functional.json`` or ``reports/cosim-packed.json`` in the project and, at a
     mismatch, an .npz beside it like :func:`qvit_hls.verify.csim.run_csim`. The simulation program is kept in
@@ -97,10 +98,11 @@ def run_cosim(
         design,
         data_folder,
         sizes,
-        [layer.name for layer in layers],
+        layers,
         stalls,
         patience,
         seconds,
+        config.image_ahead,
         wave_file,
         traced,
         plusargs,
@@ -113,7 +115,7 @@ def run_cosim(
         layout,
         images,
         progress,
-        lambda frames, image: frame_cycles(layers, frames.events[image], frames.cycles[image], config.lanes),
+        lambda frames, index: frame_cycles(layers, frames.events[index], frames.cycles[index], config.lanes),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from qvit_hls.ir.graph import Graph
 from qvit_hls.verify.compare import LayerResult, Mismatch
 from qvit_hls.verify.cycles import FrameCycles
 from qvit_hls.verify.reference import Progress, Reference, Top1, layers_json, mismatch_json
+from qvit_hls.verify.rtl.frame_order import OrderedFrame
 from qvit_hls.verify.rtl.frame_run import Frames
 from qvit_hls.verify.rtl.stalls import Stalls
 from qvit_hls.verify.trace import TraceLayout
@@ -63,8 +64,11 @@ class CosimReport:
         problems: all else that is wrong, a sentence each: logits without the trace, counts of words,
             breaches of the streams' contract.
         top1: where labels are known.
-        cycles: of the first image without its trace; None where the layers' begin and end are not known.
-        frame_cycles: cycles of each image without its trace.
+        cycles: of the first frame of ``frame_cycles``; None where the layers' begin and end are not known.
+        frame_cycles: cycles of frames without their trace in the steady state: the image is on chip already,
+            and the next one is taken. Where the accelerator cannot do that, of all without their trace.
+        first_frame_cycles: where it can, cycles of frames without their trace that load their own image
+            before the next one.
         traced_cycles: cycles of each image with its trace.
         model: the simulation.
         simulated_cycles, simulation_seconds: all frames, set-up excluded.
@@ -84,6 +88,7 @@ class CosimReport:
     top1: Top1 | None
     cycles: FrameCycles | None
     frame_cycles: tuple[int, ...]
+    first_frame_cycles: tuple[int, ...]
     traced_cycles: tuple[int, ...]
     model: Model
     simulated_cycles: int
@@ -112,6 +117,7 @@ class CosimReport:
             "layers": layers_json(self.layers),
             "untraced": list(self.untraced),
             "frame_cycles": list(self.frame_cycles),
+            "first_frame_cycles": list(self.first_frame_cycles),
             "traced_frame_cycles": list(self.traced_cycles),
             "cycles": None if self.cycles is None else self.cycles.to_json(),
             "simulator": {
@@ -153,7 +159,8 @@ def prove(
     """
     reference = Reference(graph, layout, images)
     problems: list[str] = []
-    plain_cycles: list[int] = []
+    steady_cycles: list[int] = []
+    first_cycles: list[int] = []
     traced_cycles: list[int] = []
     cycles: FrameCycles | None = None
     layers: tuple[LayerResult, ...] = ()
@@ -167,19 +174,23 @@ def prove(
             progress("simulate", per_image * batch.start + done, per_image * len(images))
 
         frames = run.run(reference.codes(batch), report_part)
-        traced, logits = len(frames.trace), frames.result[len(frames.trace) :]
+        traced = len(frames.trace)
+        plain, logits = frames.order[traced:], frames.result[traced:]
         if traced:
             trace = np.hstack([frames.trace, frames.result[:traced]])
             golden = reference.compare(batch, trace, progress)
         else:
-            golden = reference.compare_logits(batch, logits, progress)
-            layers = (_logits_result(graph, golden, logits, layers),)
-        problems += [*frames.problems, *_wrong_logits(golden, logits, batch.start)]
+            golden = reference.compare_logits(batch, logits[:part], progress)
+            layers = (_logits_result(graph, golden, logits[:part], layers),)
+        problems += [*frames.problems, *_wrong_logits(golden, logits, plain, batch.start)]
         traced_cycles += frames.cycles[:traced]
-        plain_cycles += frames.cycles[traced:]
+        ahead = any(frame.image_loaded for frame in plain)
+        steady = [index for index, frame in enumerate(plain, traced) if frame.image_loaded or not ahead]
+        steady_cycles += [frames.cycles[index] for index in steady]
+        first_cycles += frames.cycles[traced : steady[0]]
         simulated, elapsed = simulated + frames.total_cycles, elapsed + frames.seconds
         if batch.start == 0:
-            cycles = timing(frames, traced)
+            cycles = timing(frames, steady[0])
 
     report = CosimReport(
         variant=variant,
@@ -195,7 +206,8 @@ def prove(
         problems=tuple(problems),
         top1=reference.top1,
         cycles=cycles,
-        frame_cycles=tuple(plain_cycles),
+        frame_cycles=tuple(steady_cycles),
+        first_frame_cycles=tuple(first_cycles),
         traced_cycles=tuple(traced_cycles),
         model=run.model,
         simulated_cycles=simulated,
@@ -216,14 +228,18 @@ def _logits_result(
     return LayerResult("result", "store_result", (graph.outputs[0],), values, int(mismatches))
 
 
-def _wrong_logits(golden: np.ndarray, result: np.ndarray, start: int) -> list[str]:
-    """What the frames without a trace got wrong; a sentence for each image."""
+def _wrong_logits(
+    golden: np.ndarray, result: np.ndarray, order: Sequence[OrderedFrame], start: int
+) -> list[str]:
+    """What the frames without a trace got wrong; a sentence for each frame."""
     problems = []
-    for image in np.flatnonzero((golden != result).any(axis=1)):
-        wrong = np.flatnonzero(golden[image] != result[image])
-        at, values = wrong[0], golden.shape[1]
-        problems.append(
-            f"Image {start + image}, trace off: {len(wrong)} of {values} logits differ; the first is logit "
-            f"{at}: expected {golden[image, at]}, got {result[image, at]}."
-        )
+    for frame, logits in zip(order, result, strict=True):
+        expected = golden[frame.image]
+        wrong = np.flatnonzero(expected != logits)
+        if len(wrong):
+            name = replace(frame, image=start + frame.image).name
+            problems.append(
+                f"{name.capitalize()}: {len(wrong)} of {len(expected)} logits differ; the first is logit "
+                f"{wrong[0]}: expected {expected[wrong[0]]}, got {logits[wrong[0]]}."
+            )
     return problems

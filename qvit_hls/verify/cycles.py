@@ -34,6 +34,11 @@ class ProgramLayer:
     kind: str
     atom_macs: int
 
+    @property
+    def is_gemm(self) -> bool:
+        """Whether the MAC tile computes it. Such layers run in their order, and the others beside them."""
+        return self.kind != VECTOR
+
 
 @dataclass(frozen=True)
 class LayerCycles:
@@ -63,7 +68,8 @@ class GroupCycles:
     Attributes:
         kind: what they are.
         layers: how many.
-        cycles: from the begin of the first to the completion of the last, over each run of successive ones.
+        cycles: from the begin of the first to the completion of the last, over each run of successive ones;
+            where runs overlap, once.
         ideal: cycles that their products would keep the whole array busy.
     """
 
@@ -129,11 +135,7 @@ def utilisation(ideal: float, cycles: int) -> float:
 
 def busy(layers: Sequence[LayerCycles]) -> int:
     """Cycles in which at least one of some layers has begun and is not complete."""
-    total, until = 0, 0
-    for layer in sorted(layers, key=lambda layer: layer.begin):
-        total += max(layer.complete - max(layer.begin, until), 0)
-        until = max(until, layer.complete)
-    return total
+    return _covered([(layer.begin, layer.complete) for layer in layers])
 
 
 def read_layers(program: Path) -> list[ProgramLayer]:
@@ -164,13 +166,17 @@ def frame_cycles(
 
     Args:
         layers: of the program.
-        events: int64 ``[n, 3]``: cycle, layers begun, layers complete from it on.
+        events: int64 ``[n, 5]``: cycle; from it on matrix products and other layers begun, and matrix
+            products and other layers complete.
         total: cycles of the frame.
         lanes: products per cycle of the whole array.
     """
     timed = []
-    for number, layer in enumerate(layers):
-        begun, complete = events[events[:, 1] > number, 0], events[events[:, 2] > number, 0]
+    before = {True: 0, False: 0}  # layers of the same kind
+    for layer in layers:
+        number, column = before[layer.is_gemm], 1 if layer.is_gemm else 2
+        before[layer.is_gemm] += 1
+        begun, complete = (events[events[:, at] > number, 0] for at in (column, column + 2))
         if not len(begun) or not len(complete):
             return None
         timed.append(LayerCycles(layer, int(begun[0]), int(complete[0]), layer.atom_macs / lanes))
@@ -187,6 +193,15 @@ def _group(title: str, timed: Sequence[LayerCycles], kinds: Sequence[str]) -> Gr
     return GroupCycles(
         title,
         sum(len(run) for run in runs),
-        sum(max(item.complete for item in run) - run[0].begin for run in runs),
+        _covered([(run[0].begin, max(item.complete for item in run)) for run in runs]),
         sum(item.ideal for run in runs for item in run),
     )
+
+
+def _covered(spans: Sequence[tuple[int, int]]) -> int:
+    """Cycles in at least one of some spans, each from its first cycle to the one behind its last."""
+    total, until = 0, 0
+    for begin, end in sorted(spans):
+        total += max(end - max(begin, until), 0)
+        until = max(until, end)
+    return total

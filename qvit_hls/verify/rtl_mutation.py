@@ -155,7 +155,7 @@ def _seen(report: CosimReport) -> tuple[str, str]:
 
 def _state(message: str) -> str:
     """The part of a hang's message that says how far the design was."""
-    found = re.search(r"cycle [\d,]+ of (image \d+, trace \w+).*?(Layers: .*?)\. Words", message)
+    found = re.search(r"cycle [\d,]+ of (image \d+, trace \w+).*?(Matrix products: .*?)\. Words", message)
     return message if found is None else f"{found[1]}; {found[2]}"
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import resources
@@ -23,7 +24,7 @@ from qvit_hls.codegen.project import Origin, build_plan
 from qvit_hls.flow.build import read_build
 from qvit_hls.flow.compile import compile_simulation
 from qvit_hls.flow.generate import Generated, Target, generate, golden_vectors
-from qvit_hls.flow.images import input_node, load_images
+from qvit_hls.flow.images import input_node, load_images, random_images
 from qvit_hls.hw.board import load_board
 from qvit_hls.ir.file_format import load_graph
 from qvit_hls.verify.csim import run_csim
@@ -178,6 +179,40 @@ def test_the_testbench_says_where_logits_differ(first: Generated, tmp_path: Path
         2,
         [f"{tmp_path / 'short.bin'}: expected 6 values of 2 bytes, found 3"],
     )
+
+
+@pytest.mark.parametrize("fixture", ["first", "rtl"])
+def test_images_are_taken_ahead_and_found_on_chip(
+    fixture: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Six frames in one process: two of three take the next one's image."""
+    project: Generated = request.getfixturevalue(fixture)
+    np.savez(tmp_path / "images.npz", images=random_images(load_graph(project.folder), 6, seed=3))
+    assert run_csim(project.folder, data=tmp_path / "images.npz", jobs=1).passed
+
+    broken = Path(shutil.copytree(project.folder, tmp_path / "broken"))
+    engine = broken / "src" / "kernels" / "engine.hpp"
+    text = engine.read_text()
+    assert text.count("image_layer = d;") == 1
+    engine.write_text(text.replace("image_layer = d;", "image_layer = d, image_layer.k = 0;"))
+    found = run_csim(broken, data=tmp_path / "images.npz", jobs=1).first
+    assert found is not None and (found.tensor.unit, found.image) == ("load_image", 1)
+
+
+def test_an_accelerator_that_takes_no_image_ahead_says_so(tmp_path: Path) -> None:
+    target = Target.on_board(tile=TILE)
+    model = write_model(tmp_path / "model.pt")
+    config = generate(model, tmp_path / "first", target).program.config.model_copy(
+        update={"image_ahead": False}
+    )
+    project = generate(model, tmp_path / "build", dataclasses.replace(target, config=config))
+    header = project.plan.files["src/top.hpp"].decode()
+    assert "constexpr bool IMAGE_AHEAD = false;" in header
+    assert (
+        "0 switches that\n//                 off, and is the only value that this accelerator allows"
+        in header
+    )
+    assert run_csim(project.folder, jobs=1).passed
 
 
 def test_program_json_describes_every_descriptor(first: Generated) -> None:

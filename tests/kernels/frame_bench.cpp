@@ -16,8 +16,8 @@ int main(int argc, char **argv) {
     context->commandArgs(argc, argv);
     auto bench = std::make_unique<Vframe_bench>(context.get());
 
-    IData *const inputs[] = {&bench->frames, &bench->traced_frames, &bench->images,     &bench->layers,
-                             &bench->single, &bench->burst_begin,   &bench->burst_stay, &bench->patience};
+    IData *const inputs[] = {&bench->frames, &bench->traced_frames, &bench->image_ahead, &bench->layers,
+                             &bench->single, &bench->burst_begin,   &bench->burst_stay,  &bench->patience};
     std::vector<uint32_t> numbers;
     for (int i = 1; i < argc; ++i)
         if (argv[i][0] != '+') numbers.push_back(static_cast<uint32_t>(std::strtoul(argv[i], nullptr, 10)));
@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
     bench->final();
 
     for (IData output : {IData(bench->hung), IData(bench->busy_after_last), bench->frame, bench->cycle,
-                         bench->layer_issued, bench->layer_completed, IData(bench->offered),
+                         bench->layers_begun, bench->layers_completed, IData(bench->offered),
                          bench->result_broken, bench->trace_broken})
         std::printf("%u ", output);
     for (size_t i = 0; i < streams; ++i) std::printf("%u ", bench->packed_passed[i]);

@@ -15,6 +15,7 @@ from qvit_hls.flow.build import read_build
 from qvit_hls.flow.toolchain import package_folder
 from qvit_hls.flow.verilator import Model, require_simulators
 from qvit_hls.hw.accelerator import parse_accelerator
+from qvit_hls.verify.cycles import read_layers
 from qvit_hls.verify.rtl.design import BENCH_TOP, Design, read_design, write_bench
 from qvit_hls.verify.rtl.frame_run import FrameRun, Frames, read_sizes
 from qvit_hls.verify.rtl.stalls import Stalls
@@ -23,9 +24,12 @@ _MAIN = Path(__file__).with_name("frame_bench.cpp")
 _PATIENCE = 20_000
 _SECONDS = 120.0
 #: The bench's inputs and outputs, as frame_bench.cpp takes and prints them.
-_INPUTS = ("frames", "traced_frames", "images", "layers", "single", "burst_begin", "burst_stay", "patience")
+_INPUTS = (
+    *("frames", "traced_frames", "image_ahead", "layers", "single", "burst_begin", "burst_stay"),
+    "patience",
+)
 _OUTPUTS = (
-    *("hung", "busy_after_last", "frame", "cycle", "layer_issued", "layer_completed", "offered"),
+    *("hung", "busy_after_last", "frame", "cycle", "layers_begun", "layers_completed", "offered"),
     *("result_broken", "trace_broken"),
 )
 
@@ -64,6 +68,7 @@ class RtlEngine:
 
     model: Model
     design: Design = field(repr=False)
+    image_ahead: bool
 
     @classmethod
     def verilated(cls, project: Path) -> RtlEngine:
@@ -76,12 +81,20 @@ class RtlEngine:
         if not model.program.exists():
             sources = [*design.sources, *write_bench(design, folder / "bench")]
             _build(sources, folder)
-        return cls(model, design)
+        return cls(model, design, config.image_ahead)
 
     def run(self, data: Path, codes: np.ndarray, stalls: Stalls) -> Frames:
         """Run images int8 ``[n, ...]`` with the program in ``data``: with the trace on, then without."""
         run = _PlainRun(
-            self.model, self.design, data, read_sizes(data, self.design), (), stalls, _PATIENCE, _SECONDS
+            self.model,
+            self.design,
+            data,
+            read_sizes(data, self.design),
+            read_layers(data / "program.json"),
+            stalls,
+            _PATIENCE,
+            _SECONDS,
+            self.image_ahead,
         )
         return run.run(codes)
 

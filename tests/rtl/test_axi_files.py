@@ -20,6 +20,8 @@ ARGUMENTS = {
     "beats": 32,
     "image": 64,
     "image_words": 32,
+    "next_image": 64,
+    "next_image_words": 32,
     "result": 64,
     "result_words": 32,
     "trace": 64,
@@ -46,10 +48,12 @@ def test_ports_and_registers_of_vitis_hls_are_found(tmp_path: Path) -> None:
         "beats": (0x30,),
         "image": (0x38, 0x3C),
         "image_words": (0x44,),
-        "result": (0x4C, 0x50),
-        "result_words": (0x58,),
-        "trace": (0x60, 0x64),
-        "trace_words": (0x6C,),
+        "next_image": (0x4C, 0x50),
+        "next_image_words": (0x58,),
+        "result": (0x60, 0x64),
+        "result_words": (0x6C,),
+        "trace": (0x74, 0x78),
+        "trace_words": (0x80,),
     }
     assert top.bundles == BUNDLES
     assert not top.continues
@@ -67,7 +71,7 @@ def test_registers_of_the_own_top_are_those_of_the_comments(tmp_path: Path) -> N
     registers = read_axi_top(write(tmp_path, top, control), 4).registers
     # As Vitis HLS places them: a word of each argument, two of a pointer, and one that is reserved.
     names = ["program", "layers", *(f"weights{p}" for p in range(4)), "beats", "image", "image_words"]
-    names += ["result", "result_words", "trace", "trace_words"]
+    names += ["next_image", "next_image_words", "result", "result_words", "trace", "trace_words"]
     words = 4
     for name in names:
         count = 2 if len(registers[name]) == 2 else 1
@@ -124,8 +128,8 @@ def test_all_that_is_missing_is_listed_at_once(tmp_path: Path) -> None:
         f"{tmp_path / 'qvit_top.v'}: the module qvit_top lacks the ports {', '.join(missing)}, which the top "
         "of an accelerator with 1 weight port has. Synthesize src/top.cpp of this project.",
         f"{tmp_path / 'qvit_top_control_s_axi.v'}: the comments do not say where the registers of program, "
-        "weights0, image, trace, beats, trace_words lie (two words for a pointer, one for a number). "
-        "Synthesize src/top.cpp of this project.",
+        "weights0, image, next_image, trace, beats, trace_words lie (two words for a pointer, one for a "
+        "number). Synthesize src/top.cpp of this project.",
     )
 
 

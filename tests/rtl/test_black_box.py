@@ -153,7 +153,11 @@ def simulation(project: Generated, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_frames_through_fifos_equal_the_golden_graph(
     project: Generated, simulation: Path, tmp_path: Path, gap: int
 ) -> None:
-    """A frame with its trace, and one without, back to back: every value and every logit."""
+    """A frame with its trace, and four without, back to back: every value and every logit.
+
+    Images 0 and 1 by turns: the first two frames load their own, and from the second to the fourth each takes
+    the next one's.
+    """
     graph = load_graph(project.folder)
     images = torch.from_numpy(load_images(project.folder / "vectors" / "images.npz", graph).images)
     values = {name: value.numpy() for name, value in graph.run(images).items()}
@@ -163,15 +167,20 @@ def test_frames_through_fifos_equal_the_golden_graph(
     codes = values[input_node(graph).name].astype(np.int8).reshape(2, -1)
     padded = np.zeros((2, -(-codes.shape[1] // 16) * 16), np.int8)
     padded[:, : codes.shape[1]] = codes
-    np.array([trace_words << 32 | layers, layers], "<u8").tofile(tmp_path / "frame.bin")
-    padded.tofile(tmp_path / "image.bin")
+    trace_on, loaded, follows = (1 << bit for bit in (32, 33, 34))
+    numbers = np.array([trace_on, follows, loaded | follows, loaded | follows, loaded], "<u8") | np.uint64(
+        layers
+    )
+    order = np.arange(len(numbers)) % 2
+    numbers.tofile(tmp_path / "frame.bin")
+    padded[order].tofile(tmp_path / "image.bin")
     for name in ("program", *(f"weights{port}" for port in range(project.program.config.weight_ports))):
-        (tmp_path / f"{name}.bin").write_bytes(2 * (data / f"{name}.bin").read_bytes())
-    command = [str(simulation), "1", "2", str(gap), str(tmp_path)]
+        (tmp_path / f"{name}.bin").write_bytes(len(order) * (data / f"{name}.bin").read_bytes())
+    command = [str(simulation), "1", str(len(order)), str(gap), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     result = np.fromfile(tmp_path / "result.bin", "<i2")
-    assert np.array_equal(result, values[graph.outputs[0]].reshape(-1))
+    assert np.array_equal(result.reshape(len(order), -1), values[graph.outputs[0]].reshape(2, -1)[order])
     trace = np.fromfile(tmp_path / "trace.bin", "<i2")
     assert len(trace) == trace_words
     whole = np.concatenate([trace, result[:classes]])[None]

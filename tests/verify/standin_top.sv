@@ -1,5 +1,6 @@
 // A tiny accelerator with the engine's ports, to prove the harness: y[t][r] = clamp(w[r] * x[t], q[r]) for four
 // pixels x, three rows r; the result is the row of token 1. Each row's w comes on weight port 0, its q on port 1.
+// The next frame's image is taken when all layers are complete.
 //
 // Its descriptors have words of their own: 0 the unit (0 image, 2 linear, 6 result), 1 a number of cycles to wait,
 // 30 a fault and 29 where it strikes.
@@ -15,6 +16,8 @@ module standin_top #(
     input  logic         ap_continue,
     input  logic [31:0]  layers,
     input  logic [31:0]  trace_enable,
+    input  logic [31:0]  image_loaded,
+    input  logic [31:0]  image_follows,
     input  logic [31:0]  program_data,
     input  logic         program_valid,
     output logic         program_ready,
@@ -33,18 +36,18 @@ module standin_top #(
     output logic [15:0]  trace_data,
     output logic         trace_valid,
     input  logic         trace_ready,
-    output logic [31:0]  layer_issued,
-    output logic [31:0]  layer_completed
+    output logic [31:0]  layers_begun,
+    output logic [31:0]  layers_completed
 );
 
-    typedef enum {IDLE, FETCH, WAIT, IMAGE, LOAD, LINEAR, RESULT, COMPLETE, DONE} state_t;
+    typedef enum {IDLE, FETCH, WAIT, IMAGE, LOAD, LINEAR, RESULT, COMPLETE, AHEAD, DONE} state_t;
     typedef enum logic [31:0] {
         NONE, WRONG, HANG, SKIPS_WEIGHTS, WITHDRAWS, WRONG_UNTRACED, ASSERTS, STAYS_BUSY, EXTRA_RESULT, PACKED_WRONG
     } fault_t;
 
     state_t             state;
     logic [31:0]        descriptor[32];
-    logic [31:0]        at, waited, layer;
+    logic [31:0]        at, waited, layer, one;
     logic signed [7:0]  pixel[4];
     logic signed [7:0]  weight[3], limit[3];
     logic signed [15:0] y[12];
@@ -59,7 +62,8 @@ module standin_top #(
     assign ap_done = state == DONE;
     assign ap_idle = state == IDLE && !busy;
     assign program_ready = state == FETCH;
-    assign image_ready = state == IMAGE;
+    assign image_ready = state == IMAGE || state == AHEAD;
+    assign one = descriptor[0] == 2 ? 32'h1 : 32'h10000;
     assign skips = fault == SKIPS_WEIGHTS && at == 2;
     assign weights0_ready = state == LOAD && weights1_valid && !skips;
     assign weights1_ready = state == LOAD && weights0_valid && !skips;
@@ -76,16 +80,16 @@ module standin_top #(
         if (ap_rst) begin
             state <= IDLE;
             busy  <= 0;
-            layer_issued <= 0;
-            layer_completed <= 0;
+            layers_begun <= 0;
+            layers_completed <= 0;
         end else
             case (state)
                 IDLE: if (ap_start) begin
                     state <= FETCH;
                     at <= 0;
                     layer <= 0;
-                    layer_issued <= 0;
-                    layer_completed <= 0;
+                    layers_begun <= 0;
+                    layers_completed <= 0;
                 end
                 FETCH: if (program_valid) begin
                     descriptor[at] <= program_data;
@@ -94,7 +98,7 @@ module standin_top #(
                         at <= 0;
                         waited <= 0;
                         state <= WAIT;
-                        layer_issued <= layer + 1;
+                        layers_begun <= layers_begun + one;
                     end
                 end
                 WAIT: begin
@@ -102,12 +106,12 @@ module standin_top #(
                     if (fault == ASSERTS) $error("layer %0d has a forbidden descriptor", layer);
                     if (waited == descriptor[1]) begin
                         waited <= 0;
-                        state <= descriptor[0] == 0 ? IMAGE : descriptor[0] == 2 ? LOAD : RESULT;
+                        state <= descriptor[0] == 0 ? (image_loaded != 0 ? COMPLETE : IMAGE) : descriptor[0] == 2 ? LOAD : RESULT;
                     end
                 end
-                IMAGE: if (image_valid) begin
+                IMAGE, AHEAD: if (image_valid) begin
                     for (int t = 0; t < 4; t++) pixel[t] <= image_data[8*t+:8];
-                    state <= COMPLETE;
+                    state <= state == IMAGE ? COMPLETE : DONE;
                 end
                 LOAD: if (skips) begin
                     at <= 0;
@@ -136,8 +140,8 @@ module standin_top #(
                 COMPLETE: begin
                     at <= 0;
                     layer <= layer + 1;
-                    layer_completed <= layer + 1;
-                    state <= layer + 1 == layers ? DONE : FETCH;
+                    layers_completed <= layers_completed + one;
+                    state <= layer + 1 != layers ? FETCH : image_follows != 0 ? AHEAD : DONE;
                 end
                 DONE: if (ap_continue) state <= IDLE;
             endcase

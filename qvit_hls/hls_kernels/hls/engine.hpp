@@ -10,11 +10,12 @@
 
 namespace qvit {
 
-// Run `layers` descriptors. Every layer's result goes to `trace` when trace_enable is not 0.
+// Run `layers` descriptors. Every layer's result goes to `trace` when trace_enable is not 0. Where image_words is 0,
+// the image is here already: the frame before took it with its next_image_words, which is 0 where no image follows.
 template <class C>
 void engine(hls::stream<uint32_t> &program, uint32_t layers, hls::stream<word_t> (&weights)[C::PORTS],
-            hls::stream<word_t> &image, hls::stream<int16_t> &result, hls::stream<int16_t> &trace,
-            uint32_t trace_enable) {
+            hls::stream<word_t> &image, uint32_t image_words, uint32_t next_image_words,
+            hls::stream<int16_t> &result, hls::stream<int16_t> &trace, uint32_t trace_enable) {
 #pragma HLS INLINE off
     static Memories<C> memory;
 #pragma HLS ARRAY_PARTITION variable=memory.activation complete dim=2
@@ -31,13 +32,15 @@ void engine(hls::stream<uint32_t> &program, uint32_t layers, hls::stream<word_t>
 #pragma HLS BIND_STORAGE variable=memory.digit type=ram_2p impl=bram
 #pragma HLS BIND_STORAGE variable=memory.table type=ram_1p impl=lutram
 #pragma HLS BIND_STORAGE variable=memory.exponent type=ram_1p impl=lutram
+    Descriptor image_layer = Descriptor();
 layer:
     for (uint32_t i = 0; i < layers; ++i) {
 #pragma HLS LOOP_TRIPCOUNT min=32 max=512
         const Descriptor d = read_descriptor(program);
         switch (d.unit) {
         case LOAD_IMAGE:
-            load_image<C>(d, image, memory);
+            image_layer = d;
+            if (image_words != 0) load_image<C>(d, image, memory);
             break;
         case LOAD_RESIDUAL:
             load_residual<C>(d, weights, memory);
@@ -61,6 +64,7 @@ layer:
         }
         if (trace_enable != 0) store_trace<C>(d, memory, trace);
     }
+    if (next_image_words != 0) load_image<C>(image_layer, image, memory);
 }
 
 }  // namespace qvit

@@ -17,11 +17,36 @@ fetch_element:
     }
 }
 
-// A frame's numbers as a word of a stream, for an engine that takes no scalars: layers in the low half, trace words in
-// the high one.
-inline void announce_frame(uint32_t layers, uint32_t trace_words, hls::stream<uint64_t> &frame) {
+// Copy a frame's image, and behind it the next frame's, into the image stream; either may have no words. One process
+// does both, so that both share a memory port.
+template <class T>
+inline void fetch_images(const T *image, uint32_t image_words, const T *next_image, uint32_t next_image_words,
+                         hls::stream<T> &stream) {
 #pragma HLS INLINE off
-    frame.write((static_cast<uint64_t>(trace_words) << 32) | layers);
+image_word:
+    for (uint32_t i = 0; i < image_words; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min=0 max=65536
+#pragma HLS PIPELINE II=1
+        stream.write(image[i]);
+    }
+next_image_word:
+    for (uint32_t i = 0; i < next_image_words; ++i) {
+#pragma HLS LOOP_TRIPCOUNT min=0 max=65536
+#pragma HLS PIPELINE II=1
+        stream.write(next_image[i]);
+    }
+}
+
+// A frame's numbers as a word of a stream, for an engine that takes no scalars: layers in the low half; above them
+// whether there is a trace, whether the image is on chip already, and whether the next frame's image follows.
+inline void announce_frame(uint32_t layers, uint32_t image_words, uint32_t next_image_words, uint32_t trace_words,
+                           hls::stream<uint64_t> &frame) {
+#pragma HLS INLINE off
+    uint64_t numbers = layers;
+    if (trace_words != 0) numbers |= static_cast<uint64_t>(1) << 32;
+    if (image_words == 0) numbers |= static_cast<uint64_t>(1) << 33;
+    if (next_image_words != 0) numbers |= static_cast<uint64_t>(1) << 34;
+    frame.write(numbers);
 }
 
 // Copy the engine's results to memory: first the trace, then the logits, which come last. One process does both, so

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import numpy as np
 from qvit_hls.flow.cocotb_process import run_test
 from qvit_hls.flow.output import write_file
 from qvit_hls.flow.verilator import Model, build_model
-from qvit_hls.verify.rtl.axi_top import TOP, AxiTop
+from qvit_hls.verify.rtl.axi_top import NUMBERS, TOP, AxiTop
+from qvit_hls.verify.rtl.frame_order import OrderedFrame, frame_order
 from qvit_hls.verify.rtl.frame_run import Frames, FrameSizes, HungError
 from qvit_hls.verify.rtl.stalls import Stalls
 
@@ -65,6 +66,7 @@ class AxiRun:
         stalls: of all AXI channels; the seed is also that of the addresses.
         patience: cycles without any transfer that end the run.
         seconds: that one image may take.
+        image_ahead: whether a frame can take the next one's image.
         waves: FST file to write.
     """
 
@@ -75,6 +77,7 @@ class AxiRun:
     stalls: Stalls
     patience: int
     seconds: float
+    image_ahead: bool
     waves: Path | None = None
 
     def run(
@@ -82,7 +85,8 @@ class AxiRun:
     ) -> Frames:
         """Run every image twice: all of them with the trace on, then all without.
 
-        A frame's cycles are those from the write of ap_start to the interrupt. Of layers nothing is known.
+        Their order is that of :func:`frame_order`. A frame's cycles are those from the write of ap_start to
+        the interrupt. Of layers nothing is known.
 
         Args:
             codes: int8 ``[n, ...]``.
@@ -94,11 +98,13 @@ class AxiRun:
         """
         with tempfile.TemporaryDirectory(prefix="qvit-cosim-") as name:
             folder = Path(name)
-            self._prepare(folder, codes)
+            order = frame_order(len(codes), traced=True, image_ahead=self.image_ahead)
+            self._prepare(folder, codes, order)
+            # A single image may run more often than the others do.
             total = 2 * len(codes)
 
             def poll() -> None:
-                progress(min(total, _read_progress(folder / "progress")), total)
+                progress(min(total, _read_progress(folder / "progress") * total // len(order)), total)
 
             run_test(
                 self.model,
@@ -110,10 +116,10 @@ class AxiRun:
                 poll=poll,
             )
             outcome = json.loads((folder / "outcome.json").read_text())
-            self._check_finished(outcome["frames"], outcome["violations"], len(codes))
-            return self._collect(folder, outcome, len(codes))
+            self._check_finished(outcome["frames"], outcome["violations"], len(codes), order)
+            return self._collect(folder, outcome, order)
 
-    def _prepare(self, folder: Path, codes: np.ndarray) -> None:
+    def _prepare(self, folder: Path, codes: np.ndarray, order: Sequence[OrderedFrame]) -> None:
         for path in self.top.memories:
             (folder / path.name).symlink_to(path.resolve())
         images = np.zeros((len(codes), self.sizes.image_words * _WORD_BYTES), np.int8)
@@ -127,7 +133,7 @@ class AxiRun:
             "registers": {
                 name: offsets
                 for name, offsets in self.top.registers.items()
-                if name in lengths or name in _NUMBERS
+                if name in lengths or name in NUMBERS
             },
             "continues": self.top.continues,
             "regions": {
@@ -142,13 +148,18 @@ class AxiRun:
             "arguments": {
                 "layers": self.sizes.layers,
                 "beats": self.sizes.beats,
-                "image_words": self.sizes.image_words,
                 "result_words": self.sizes.classes,
             },
             "frames": [
-                {"image": image, "trace_words": words}
-                for words in (self.sizes.trace_words, 0)
-                for image in range(len(codes))
+                {
+                    "images": {"image": _own_image(frame), "next_image": frame.next_image},
+                    "arguments": {
+                        "image_words": self.sizes.image_words * (_own_image(frame) is not None),
+                        "next_image_words": self.sizes.image_words * (frame.next_image is not None),
+                        "trace_words": self.sizes.trace_words * frame.traced,
+                    },
+                }
+                for frame in order
             ],
             "images": "images.bin",
             "fill": _FILL,
@@ -167,17 +178,25 @@ class AxiRun:
             "program": 128 * sizes.layers,
             **weights,
             "image": _WORD_BYTES * sizes.image_words,
+            "next_image": _WORD_BYTES * sizes.image_words,
             "result": 2 * sizes.classes,
             "trace": 2 * sizes.trace_words,
         }
 
-    def _check_finished(self, frames: list[dict[str, Any]], violations: list[str], images: int) -> None:
-        number, last = len(frames) - 1, frames[-1]
+    def _check_finished(
+        self,
+        frames: list[dict[str, Any]],
+        violations: list[str],
+        images: int,
+        order: Sequence[OrderedFrame],
+    ) -> None:
+        frame, last = order[len(frames) - 1], frames[-1]
         if not last["ended"]:
             return
         lengths = self._lengths()
-        if number >= images:
-            lengths["trace"] = 0
+        lengths["image"] *= _own_image(frame) is not None
+        lengths["next_image"] *= frame.next_image is not None
+        lengths["trace"] *= frame.traced
         hung = last["ended"] == "hung"
         why = (
             f"The design transferred nothing for {self.patience:,} cycles"
@@ -186,22 +205,24 @@ class AxiRun:
         )
         moved = [f"{name} {last['moved'][name]:,} of {length:,}" for name, length in lengths.items()]
         raise HungError(
-            f"{why} and was stopped in cycle {last['cycles']:,} of {_frame(number, images)}. "
+            f"{why} and was stopped in cycle {last['cycles']:,} of {frame.name}. "
             f"Its control register is {last['control']:#x} ({_flags(last['control'])}). "
             f"Bytes read: {', '.join(moved[:-2])}; written: {', '.join(moved[-2:])}. "
             + "".join(f"Before that the design {sentence}. " for sentence in violations[:1])
             + f"Allow more with {'--timeout' if hung else '--limit'}."
         )
 
-    def _collect(self, folder: Path, outcome: dict[str, Any], images: int) -> Frames:
+    def _collect(self, folder: Path, outcome: dict[str, Any], order: list[OrderedFrame]) -> Frames:
         frames = outcome["frames"]
         problems = [f"The design {sentence}." for sentence in outcome["violations"]]
         if (more := outcome["violation_count"] - len(problems)) > 0:
             problems.append(f"It made {more:,} more such accesses.")
-        problems += _unused_trace(frames, images)
+        problems += _unused_trace(frames, order)
+        traced = [number for number, frame in enumerate(order) if frame.traced]
         return Frames(
-            result=np.stack([np.fromfile(folder / f"result{i}.bin", "<i2") for i in range(2 * images)]),
-            trace=np.stack([np.fromfile(folder / f"trace{i}.bin", "<i2") for i in range(images)]),
+            order=order,
+            result=np.stack([np.fromfile(folder / f"result{i}.bin", "<i2") for i in range(len(order))]),
+            trace=np.stack([np.fromfile(folder / f"trace{i}.bin", "<i2") for i in traced]),
             cycles=[frame["cycles"] for frame in frames],
             events=[],
             problems=problems,
@@ -210,7 +231,9 @@ class AxiRun:
         )
 
 
-_NUMBERS = ("layers", "beats", "image_words", "result_words", "trace_words")
+def _own_image(frame: OrderedFrame) -> int | None:
+    """The image that a frame loads for itself."""
+    return None if frame.image_loaded else frame.image
 
 
 def _addresses(lengths: dict[str, int], seed: int) -> dict[str, int]:
@@ -223,14 +246,10 @@ def _addresses(lengths: dict[str, int], seed: int) -> dict[str, int]:
     return starts
 
 
-def _unused_trace(frames: list[dict[str, Any]], images: int) -> Iterator[str]:
-    for number, frame in enumerate(frames):
-        if number >= images and frame["moved"]["trace"]:
-            yield f"The design wrote {frame['moved']['trace']:,} bytes of trace in {_frame(number, images)}."
-
-
-def _frame(number: int, images: int) -> str:
-    return f"image {number % images}, trace {'on' if number < images else 'off'}"
+def _unused_trace(frames: list[dict[str, Any]], order: Sequence[OrderedFrame]) -> Iterator[str]:
+    for frame, ran in zip(order, frames, strict=True):
+        if not frame.traced and ran["moved"]["trace"]:
+            yield f"The design wrote {ran['moved']['trace']:,} bytes of trace in {frame.name}."
 
 
 def _flags(control: int) -> str:

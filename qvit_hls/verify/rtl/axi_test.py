@@ -118,11 +118,14 @@ class _Bench:
             if region.writable:
                 region.content[:] = self.plan["fill"].to_bytes(1, "little") * len(region.content)
         images = Path(self.plan["images"]).read_bytes()
-        size = len(regions["image"].content)
-        regions["image"].content[:] = images[frame["image"] * size : (frame["image"] + 1) * size]
+        for name, image in frame["images"].items():
+            content = regions[name].content
+            size = len(content)
+            # What is not to be loaded is not there.
+            content[:] = bytes(size) if image is None else images[image * size : (image + 1) * size]
 
-        arguments = self.plan["arguments"] | {name: region.start for name, region in regions.items()}
-        arguments["trace_words"] = frame["trace_words"]
+        arguments = self.plan["arguments"] | frame["arguments"]
+        arguments |= {name: region.start for name, region in regions.items()}
         for name, offsets in self.plan["registers"].items():
             for word, offset in enumerate(offsets):
                 await self.host.write_dword(offset, arguments[name] >> (32 * word) & 0xFFFFFFFF)

@@ -27,6 +27,8 @@ from qvit_hls.errors import QvitError
 from qvit_hls.verify.rtl.design import Design
 
 TOP = "qvit_top"
+#: Arguments of the top that are no pointers.
+NUMBERS = ("layers", "beats", "image_words", "next_image_words", "result_words", "trace_words")
 _CONTROL = f"{TOP}_control_s_axi"
 _EXAMPLE = "Name the folder with the Verilog that Vitis HLS wrote, such as WORK/hls/syn/verilog."
 _SUFFIXES = (".v", ".sv")
@@ -216,10 +218,8 @@ def _register_problems(path: Path, registers: dict[str, tuple[int, ...]], ports:
             "'// 0x10 : Data signal of program', which Vitis HLS writes. Use the file as Vitis HLS wrote it."
         )
         return
-    pointers = ["program", *(f"weights{port}" for port in range(ports)), "image", "result", "trace"]
-    words = dict.fromkeys(pointers, 2) | dict.fromkeys(
-        ("layers", "beats", "image_words", "result_words", "trace_words"), 1
-    )
+    pointers = ["program", *(f"weights{port}" for port in range(ports)), "image", "next_image"]
+    words = dict.fromkeys((*pointers, "result", "trace"), 2) | dict.fromkeys(NUMBERS, 1)
     missing = [name for name, count in words.items() if len(registers.get(name, ())) != count]
     if missing:
         yield (

@@ -14,7 +14,9 @@ import numpy as np
 from qvit_hls.errors import QvitError
 from qvit_hls.flow.cocotb_process import run_test
 from qvit_hls.flow.verilator import Model
+from qvit_hls.verify.cycles import ProgramLayer
 from qvit_hls.verify.rtl.design import Design
+from qvit_hls.verify.rtl.frame_order import OrderedFrame, frame_order
 from qvit_hls.verify.rtl.stalls import Stalls
 
 _WORD_BYTES = 16
@@ -49,14 +51,14 @@ class FrameSizes:
         """128-bit words of an image; the last one is padded with zeros."""
         return -(-self.image_bytes // _WORD_BYTES)
 
-    def words(self, design: Design) -> list[int]:
-        """Words of each stream of a frame with its trace, in the bench's order."""
+    def words(self, design: Design, frame: OrderedFrame) -> list[int]:
+        """Words of each stream in a frame, in the bench's order."""
         return [
             32 * self.layers,
             *[self.beats] * design.ports,
-            self.image_words,
+            self.image_words * frame.loads,
             self.classes,
-            self.trace_words,
+            self.trace_words * frame.traced,
         ]
 
 
@@ -65,14 +67,17 @@ class Frames:
     """What came back. The first frames had their trace on.
 
     Attributes:
+        order: what each frame was.
         result: int16 ``[frames, classes]``.
         trace: int16 ``[traced frames, trace words]``.
         cycles: of each frame, from ap_start to ap_done.
-        events: of each frame, int64 ``[n, 3]``: cycle, layers begun, layers complete from it on.
+        events: of each frame, int64 ``[n, 5]``: cycle; from it on matrix products and other layers begun, and
+            matrix products and other layers complete.
         problems: what was not as the interface says, a sentence each.
         total_cycles, seconds: of the simulation, set-up excluded.
     """
 
+    order: list[OrderedFrame]
     result: np.ndarray
     trace: np.ndarray
     cycles: list[int]
@@ -113,10 +118,11 @@ class FrameRun:
     Attributes:
         model: built from ``design`` and its bench.
         data: folder with the program and the weights.
-        layers: names, for messages.
+        layers: of the program.
         stalls: of all streams.
         patience: cycles without any progress that end the run.
         seconds: that one image may take.
+        image_ahead: whether a frame can take the next one's image.
         waves: FST file to write.
         traced: whether images also run with the trace on, before all run without.
         plusargs: further ones of the simulation.
@@ -126,10 +132,11 @@ class FrameRun:
     design: Design
     data: Path
     sizes: FrameSizes
-    layers: Sequence[str]
+    layers: Sequence[ProgramLayer]
     stalls: Stalls
     patience: int
     seconds: float
+    image_ahead: bool
     waves: Path | None = None
     traced: bool = True
     plusargs: tuple[str, ...] = ()
@@ -138,6 +145,8 @@ class FrameRun:
         self, codes: np.ndarray, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> Frames:
         """Run every image: all of them with the trace on, unless that is not wanted, then all without.
+
+        Their order is that of :func:`frame_order`.
 
         Args:
             codes: int8 ``[n, ...]``.
@@ -149,17 +158,20 @@ class FrameRun:
         """
         with tempfile.TemporaryDirectory(prefix="qvit-cosim-") as name:
             folder = Path(name)
-            self._prepare(folder, codes)
-            total = (1 + self.traced) * len(codes) * self.sizes.layers
+            order = frame_order(len(codes), self.traced, self.image_ahead)
+            self._prepare(folder, codes, order)
+            # A single image may run more often than the others do.
+            frames = (1 + self.traced) * len(codes)
+            total = frames * self.sizes.layers
 
             def poll() -> None:
-                progress(min(total, _read_progress(folder / "progress")), total)
+                progress(min(total, _read_progress(folder / "progress") * frames // len(order)), total)
 
             self.simulate(folder, len(codes), poll)
             state = json.loads((folder / "outcome.json").read_text())
-            self._check_finished(state, len(codes))
+            self._check_finished(state, len(codes), order[state["frame"]])
             progress(total, total)
-            return self._collect(folder, len(codes), state)
+            return self._collect(folder, order, state)
 
     def simulate(self, folder: Path, images: int, poll: Callable[[], None]) -> None:
         """Run the plan in ``folder``, which leaves ``outcome.json`` and the bench's files there.
@@ -178,19 +190,26 @@ class FrameRun:
             poll=poll,
         )
 
-    def _prepare(self, folder: Path, codes: np.ndarray) -> None:
+    def _prepare(self, folder: Path, codes: np.ndarray, order: Sequence[OrderedFrame]) -> None:
         for name, _ in self.design.inputs:
             if name != "image":
                 (folder / f"{name}.bin").symlink_to((self.data / f"{name}.bin").resolve())
         images = np.zeros((len(codes), self.sizes.image_words * _WORD_BYTES), np.int8)
         images[:, : self.sizes.image_bytes] = codes.reshape(len(codes), -1)
-        (folder / "image.bin").write_bytes(images.tobytes())
+        streamed = [
+            image
+            for frame in order
+            for image in (None if frame.image_loaded else frame.image, frame.next_image)
+            if image is not None
+        ]
+        (folder / "image.bin").write_bytes(images[streamed].tobytes())
+        one_image = OrderedFrame(image=0, traced=True)
         inputs = {
-            "frames": (1 + self.traced) * len(codes),
+            "frames": len(order),
             "traced_frames": self.traced * len(codes),
-            "images": len(codes),
+            "image_ahead": int(self.image_ahead),
             "layers": self.sizes.layers,
-            "packed_words": _pack(self.sizes.words(self.design)),
+            "packed_words": _pack(self.sizes.words(self.design, one_image)),
             "packed_seeds": _pack(self.stalls.seeds(len(self.design.streams) + 1)),
             "patience": self.patience,
             **self.stalls.thresholds(),
@@ -198,12 +217,20 @@ class FrameRun:
         plan = {"inputs": inputs, "layers": self.sizes.layers, "seconds": self.seconds * len(codes)}
         (folder / "plan.json").write_text(json.dumps(plan))
 
-    def _check_finished(self, state: dict[str, Any], images: int) -> None:
+    def _check_finished(self, state: dict[str, Any], images: int, frame: OrderedFrame) -> None:
         if not state["hung"] and not state["late"]:
             return
-        frame, begun, complete = state["frame"], state["layer_issued"], state["layer_completed"]
         passed = _unpack(state["packed_passed"], len(self.design.streams))
-        streams = list(zip(self.design.streams, passed, self._wanted(frame, images), strict=True))
+        wanted = self.sizes.words(self.design, frame)
+        streams = list(zip(self.design.streams, passed, wanted, strict=True))
+        counts = zip(
+            self._names, _of_kinds(state["layers_begun"]), _of_kinds(state["layers_completed"]), strict=True
+        )
+        layers = [
+            f"{kind}: {begun} of {len(names)} begun{_last(names, begun)}, "
+            f"{complete} complete{_last(names, complete)}"
+            for (kind, names), begun, complete in counts
+        ]
         inputs = len(self.design.inputs)
         waiting = [name for i, name in enumerate(self.design.streams[:inputs]) if state["offered"] >> i & 1]
         why = (
@@ -212,32 +239,27 @@ class FrameRun:
             else f"The simulation took longer than {self.seconds * images:g} seconds"
         )
         raise HungError(
-            f"{why} and was stopped in cycle {state['cycle']:,} of {self._name(frame, images)}. "
-            f"Layers: {begun} of {self.sizes.layers} begun{self._last(begun)}, {complete} complete"
-            f"{self._last(complete)}. Words taken: {_counts(streams[:inputs])}; "
+            f"{why} and was stopped in cycle {state['cycle']:,} of {frame.name}. "
+            f"{'; '.join(layers)}. Words taken: {_counts(streams[:inputs])}; "
             f"given: {_counts(streams[inputs:])}. Offered and not taken: {', '.join(waiting) or 'none'}. "
             f"Allow more with {'--timeout' if state['hung'] else '--limit'}."
         )
 
-    def _is_traced(self, frame: int, images: int) -> bool:
-        return self.traced and frame < images
+    @property
+    def _names(self) -> tuple[tuple[str, list[str]], ...]:
+        """Names of the layers of each kind that the design counts by itself, in their order."""
+        return (
+            ("Matrix products", [layer.name for layer in self.layers if layer.is_gemm]),
+            ("other layers", [layer.name for layer in self.layers if not layer.is_gemm]),
+        )
 
-    def _name(self, frame: int, images: int) -> str:
-        return f"image {frame % images}, trace {'on' if self._is_traced(frame, images) else 'off'}"
-
-    def _wanted(self, frame: int, images: int) -> list[int]:
-        words = self.sizes.words(self.design)
-        return words if self._is_traced(frame, images) else [*words[:-1], 0]
-
-    def _last(self, count: int) -> str:
-        return f" (last {self.layers[count - 1]})" if 0 < count <= len(self.layers) else ""
-
-    def _collect(self, folder: Path, images: int, state: dict[str, Any]) -> Frames:
-        frames = (1 + self.traced) * images
+    def _collect(self, folder: Path, order: list[OrderedFrame], state: dict[str, Any]) -> Frames:
         streams = self.design.streams
-        table = np.fromfile(folder / "frames.bin", "<u4").reshape(frames, 1 + len(streams)).astype(np.int64)
+        table = np.fromfile(folder / "frames.bin", "<u4").reshape(len(order), 1 + len(streams))
+        table = table.astype(np.int64)
         counts = table[:, 1:]
-        problems = list(self._miscounted(counts, images))
+        traced = [frame.traced for frame in order]
+        problems = list(self._miscounted(counts, order))
         for name in self.design.outputs:
             if state[f"{name}_broken"]:
                 problems.append(
@@ -246,18 +268,22 @@ class FrameRun:
                 )
         if state["busy_after_last"]:
             problems.append("After the last frame the design gave or took words, or did not become idle.")
-        events = np.fromfile(folder / "events.bin", "<u4").reshape(-1, 4).astype(np.int64)
-        of_frame = [events[events[:, 0] == frame, 1:] for frame in range(frames)]
-        for frame, rows in enumerate(of_frame):
-            last = rows[-1, 1:].tolist() if len(rows) else [0, 0]
-            if last != [self.sizes.layers] * 2:
+        words = np.fromfile(folder / "events.bin", "<u4").reshape(-1, 4).astype(np.int64)
+        events = np.column_stack([words[:, 1], *_of_kinds(words[:, 2]), *_of_kinds(words[:, 3])])
+        of_frame = [events[words[:, 0] == frame] for frame in range(len(order))]
+        products, others = (len(names) for _, names in self._names)
+        for frame, rows in zip(order, of_frame, strict=True):
+            last = rows[-1, 1:].tolist() if len(rows) else [0, 0, 0, 0]
+            if last != [products, others, products, others]:
                 problems.append(
-                    f"The frame of {self._name(frame, images)}, ended with {last[0]} layers begun and "
-                    f"{last[1]} complete, of {self.sizes.layers}."
+                    f"The frame of {frame.name}, ended with {last[0]} matrix products begun and {last[2]} "
+                    f"complete, of {products}, and {last[1]} other layers begun and {last[3]} complete, of "
+                    f"{others}."
                 )
         return Frames(
+            order=order,
             result=_words(folder / "result.bin", counts[:, -2], self.sizes.classes),
-            trace=_words(folder / "trace.bin", counts[: self.traced * images, -1], self.sizes.trace_words),
+            trace=_words(folder / "trace.bin", counts[traced, -1], self.sizes.trace_words),
             cycles=table[:, 0].tolist(),
             events=of_frame,
             problems=problems,
@@ -265,15 +291,23 @@ class FrameRun:
             seconds=float(state["seconds"]),
         )
 
-    def _miscounted(self, counts: np.ndarray, images: int) -> Iterator[str]:
+    def _miscounted(self, counts: np.ndarray, order: Sequence[OrderedFrame]) -> Iterator[str]:
         inputs = len(self.design.inputs)
-        for frame, row in enumerate(counts):
-            wanted = self._wanted(frame, images)
+        for frame, row in zip(order, counts, strict=True):
+            wanted = self.sizes.words(self.design, frame)
             for index, (name, count, want) in enumerate(zip(self.design.streams, row, wanted, strict=True)):
                 if count != want:
                     did = "taken from" if index < inputs else "given to"
-                    name_of = self._name(frame, images)
-                    yield f"The frame of {name_of}, ended with {count:,} words {did} {name}, of {want:,}."
+                    yield f"The frame of {frame.name}, ended with {count:,} words {did} {name}, of {want:,}."
+
+
+def _of_kinds(counts: Any) -> tuple[Any, Any]:
+    """Matrix products and other layers from the design's counts, of one cycle or an array of them."""
+    return counts & 0xFFFF, counts >> 16
+
+
+def _last(names: Sequence[str], count: int) -> str:
+    return f" (last {names[count - 1]})" if 0 < count <= len(names) else ""
 
 
 def _counts(streams: Sequence[tuple[str, int, int]]) -> str:

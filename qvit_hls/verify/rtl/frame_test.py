@@ -17,7 +17,7 @@ from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 
 _PERIOD_NS = 10
 _WAKE_SECONDS = 0.25
-_STATE = ("hung", "busy_after_last", "frame", "cycle", "layer_issued", "layer_completed", "offered")
+_STATE = ("hung", "busy_after_last", "frame", "cycle", "layers_begun", "layers_completed", "offered")
 _COUNTS = ("packed_passed", "result_broken", "trace_broken")
 
 
@@ -42,7 +42,8 @@ async def run_frames(bench: Any) -> None:
         # Neither often enough to cost time nor so seldom that nobody sees it move.
         cycles = cycles * 2 if now - woken < _WAKE_SECONDS else max(64, cycles // 2)
         woken, late = now, now - started > plan["seconds"]
-        done = int(bench.frame.value) * plan["layers"] + int(bench.layer_completed.value)
+        completed = int(bench.layers_completed.value)  # of both kinds
+        done = int(bench.frame.value) * plan["layers"] + (completed & 0xFFFF) + (completed >> 16)
         Path("progress").write_text(str(done))
     state: dict[str, int | float] = {name: int(getattr(bench, name).value) for name in (*_STATE, *_COUNTS)}
     state |= {"late": late, "seconds": time.monotonic() - started}

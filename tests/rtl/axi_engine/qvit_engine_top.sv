@@ -4,7 +4,7 @@
 // words of each weight port and of the image, tokens, rows, and the token whose row is the result; the weights are
 // the bytes of the first word behind port 0. LIMIT comes from a memory file. The program and the
 // weights of each port end with a word that makes their checksum 0; lost, changed, doubled or swapped words make
-// every value wrong.
+// every value wrong. Images are kept in two halves, this frame's and the one of the next frame.
 module qvit_engine_top (
     input  logic         ap_clk,
     input  logic         ap_rst,
@@ -15,6 +15,8 @@ module qvit_engine_top (
     input  logic         ap_continue,
     input  logic [31:0]  layers,
     input  logic [31:0]  trace_enable,
+    input  logic [31:0]  image_loaded,
+    input  logic [31:0]  image_follows,
     input  logic [31:0]  program_data,
     input  logic         program_valid,
     output logic         program_ready,
@@ -39,8 +41,8 @@ module qvit_engine_top (
     output logic [15:0]  trace_data,
     output logic         trace_valid,
     input  logic         trace_ready,
-    output logic [31:0]  layer_issued,
-    output logic [31:0]  layer_completed
+    output logic [31:0]  layers_begun,
+    output logic [31:0]  layers_completed
 );
     logic [15:0] limits[1];
     initial $readmemh("./qvit_top_limits.dat", limits);
@@ -53,9 +55,11 @@ module qvit_engine_top (
     end
 
     logic [31:0] header[5];
-    logic [7:0] pixels[1024];
+    logic [7:0] pixels[2048];
+    logic half;               // that has this frame's image
+    logic [31:0] images_next; // 1 where the next frame's image follows, else 0
     logic [127:0] weights;
-    logic [31:0] program_count, image_count, token, row, result_count;
+    logic [31:0] program_count, image_count, images, token, row, result_count;
     logic [3:0][31:0] weights_count;
     logic [31:0] program_sum;
     logic [3:0][127:0] weights_sum, weights_data;
@@ -90,15 +94,16 @@ module qvit_engine_top (
             weights_ready[p] = state == LOAD && !weights_done[p];
         end
     end
-    assign image_ready = state == LOAD && image_count != header[1];
+    assign images_next = 32'(image_follows != '0);
+    assign image_ready = (state == LOAD && images != images_next) || (state == COMPUTE && images != '0);
     assign trace_valid = state == COMPUTE && trace_enable != '0 && token != header[2];
-    assign trace_data = value(pixels[token[9:0]], weights, row[3:0], limits[0], faulty);
+    assign trace_data = value(pixels[{half, token[9:0]}], weights, row[3:0], limits[0], faulty);
     assign result_valid = state == COMPUTE && result_count != header[3];
-    assign result_data = value(pixels[header[4][9:0]], weights, result_count[3:0], limits[0], faulty);
+    assign result_data = value(pixels[{half, header[4][9:0]}], weights, result_count[3:0], limits[0], faulty);
     assign take_program = program_valid && program_ready;
     assign take_image = image_valid && image_ready;
-    assign layer_issued = 32'(state != IDLE);
-    assign layer_completed = 32'(state == FINISH);
+    assign layers_begun = 32'(state != IDLE);
+    assign layers_completed = 32'(state == FINISH);
 
     always_ff @(posedge ap_clk) begin
         if (ap_rst) begin
@@ -107,9 +112,10 @@ module qvit_engine_top (
             case (state)
                 IDLE: if (ap_start) state <= PROGRAM;
                 PROGRAM: if (take_program && program_count == layers * 32 - 1) state <= LOAD;
-                LOAD: if (weights_done == '1 && image_count == header[1]) state <= COMPUTE;
+                LOAD: if (weights_done == '1 && images == images_next) state <= COMPUTE;
                 COMPUTE:
-                    if (result_count == header[3] && (token == header[2] || trace_enable == '0)) state <= FINISH;
+                    if (result_count == header[3] && (token == header[2] || trace_enable == '0) && images == '0)
+                        state <= FINISH;
                 default: if (ap_continue) state <= IDLE;
             endcase
         end
@@ -120,6 +126,7 @@ module qvit_engine_top (
             program_count <= '0;
             weights_count <= '0;
             image_count <= '0;
+            images <= 32'(image_loaded == '0) + images_next;
             token <= '0;
             row <= '0;
             result_count <= '0;
@@ -139,9 +146,13 @@ module qvit_engine_top (
             end
         end
         if (take_image) begin
-            for (int i = 0; i < 16; i++) pixels[{image_count[5:0], 4'(i)}] <= image_data[8*i+:8];
-            image_count <= image_count + 1;
+            for (int i = 0; i < 16; i++)
+                pixels[{half ^ (state == COMPUTE), image_count[5:0], 4'(i)}] <= image_data[8*i+:8];
+            image_count <= (image_count == header[1] - 1) ? '0 : image_count + 1;
+            if (image_count == header[1] - 1) images <= images - 1;
         end
+        if (state == FINISH && ap_continue && image_follows != '0) half <= !half;
+        if (ap_rst) half <= 1'b0;
         if (trace_valid && trace_ready) begin
             row <= (row == header[3] - 1) ? '0 : row + 1;
             if (row == header[3] - 1) token <= token + 1;

@@ -1,10 +1,10 @@
 // What lies between the memory and the engine's streams: copies in, copies out, and the start and end of a frame.
 //
 // A frame starts with `ap_start` and ends with one cycle of `ap_done` and `ap_ready`, when the engine is done,
-// every word of the program, the weights and the image has been taken, and every write has been answered. The
-// copies run beside one another and as far ahead of the engine as their queues allow. A frame costs about ten
-// cycles and the memory's latency more than the engine takes. Addresses are multiples of 16 bytes, the program's
-// of 4.
+// every word of the program, the weights and the images has been taken, and every write has been answered. The
+// copies run beside one another and as far ahead of the engine as their queues allow; the next frame's image follows
+// this frame's. A frame costs about ten cycles and the memory's latency more than the engine takes. Addresses are
+// multiples of 16 bytes, the program's of 4.
 module qvit_axi_shell #(
     parameter int PORTS = 1,
     parameter int WEIGHT_QUEUE = 512  // words of each weight port that may wait, a power of two, at least 64
@@ -22,7 +22,9 @@ module qvit_axi_shell #(
     input  logic [PORTS-1:0][63:0] weights_address,
     input  logic [31:0]            beats,
     input  logic [63:0]            image_address,
-    input  logic [31:0]            image_words,
+    input  logic [31:0]            image_words,       // 0: the image is on chip already
+    input  logic [63:0]            next_image_address,
+    input  logic [31:0]            next_image_words,  // 0: none follows
     input  logic [63:0]            result_address,
     input  logic [31:0]            result_words,
     input  logic [63:0]            trace_address,
@@ -72,6 +74,8 @@ module qvit_axi_shell #(
     input  logic                    engine_ready,
     input  logic                    engine_done,
     output logic                    engine_trace_enable,
+    output logic                    engine_image_loaded,
+    output logic                    engine_image_follows,
     output logic [31:0]             program_data,
     output logic                    program_valid,
     input  logic                    program_ready,
@@ -92,12 +96,17 @@ module qvit_axi_shell #(
 
     logic running, launch, engine_running;
     logic program_busy, image_busy, result_busy, trace_busy;
+    logic next_image_start;
+    logic [63:0] next_address;
+    logic [31:0] next_words;  // 0 when its copy has begun
     logic [PORTS-1:0] weights_busy;
 
     assign launch = ap_start && !running;
     assign ap_idle = !running && !ap_start;
     assign ap_ready = ap_done;
     assign engine_trace_enable = trace_words != 0;
+    assign engine_image_loaded = image_words == 0;
+    assign engine_image_follows = next_image_words != 0;
 
     always_ff @(posedge clk) begin
         if (rst) begin
@@ -116,7 +125,7 @@ module qvit_axi_shell #(
                 if (ap_done) running <= 1'b0;
             end
             ap_done <= running && !ap_done && !engine_start && !engine_running && !program_busy && !image_busy
-                && weights_busy == '0 && !result_busy && !trace_busy;
+                && next_words == '0 && weights_busy == '0 && !result_busy && !trace_busy;
         end
     end
 
@@ -139,8 +148,17 @@ module qvit_axi_shell #(
         );
     end
 
+    // One reader for both images, one after the other
+    assign next_image_start = next_words != '0 && !image_busy;
+    always_ff @(posedge clk) begin
+        if (launch) next_address <= next_image_address;
+        if (rst) next_words <= '0;
+        else if (launch) next_words <= next_image_words;
+        else if (next_image_start) next_words <= '0;
+    end
     axi_reader #(.DATA_BITS(128), .FIFO_DEPTH(64)) image_reader (
-        .clk, .rst, .start(launch), .address(image_address), .beats(image_words), .busy(image_busy),
+        .clk, .rst, .start(launch || next_image_start), .address(launch ? image_address : next_address),
+        .beats(launch ? image_words : next_words), .busy(image_busy),
         .ar_valid(image_ar_valid), .ar_ready(image_ar_ready),
         .ar_address(image_ar_address), .ar_length(image_ar_length),
         .r_valid(image_r_valid), .r_ready(image_r_ready), .r_data(image_r_data),

@@ -61,22 +61,30 @@
 // 0x68 : Data signal of image_words
 //        bit 31~0 - image_words[31:0] (Read/Write)
 // 0x6c : reserved
-// 0x70 : Data signal of result
-//        bit 31~0 - result[31:0] (Read/Write)
-// 0x74 : Data signal of result
-//        bit 31~0 - result[63:32] (Read/Write)
+// 0x70 : Data signal of next_image
+//        bit 31~0 - next_image[31:0] (Read/Write)
+// 0x74 : Data signal of next_image
+//        bit 31~0 - next_image[63:32] (Read/Write)
 // 0x78 : reserved
-// 0x7c : Data signal of result_words
-//        bit 31~0 - result_words[31:0] (Read/Write)
+// 0x7c : Data signal of next_image_words
+//        bit 31~0 - next_image_words[31:0] (Read/Write)
 // 0x80 : reserved
-// 0x84 : Data signal of trace
-//        bit 31~0 - trace[31:0] (Read/Write)
-// 0x88 : Data signal of trace
-//        bit 31~0 - trace[63:32] (Read/Write)
+// 0x84 : Data signal of result
+//        bit 31~0 - result[31:0] (Read/Write)
+// 0x88 : Data signal of result
+//        bit 31~0 - result[63:32] (Read/Write)
 // 0x8c : reserved
-// 0x90 : Data signal of trace_words
-//        bit 31~0 - trace_words[31:0] (Read/Write)
+// 0x90 : Data signal of result_words
+//        bit 31~0 - result_words[31:0] (Read/Write)
 // 0x94 : reserved
+// 0x98 : Data signal of trace
+//        bit 31~0 - trace[31:0] (Read/Write)
+// 0x9c : Data signal of trace
+//        bit 31~0 - trace[63:32] (Read/Write)
+// 0xa0 : reserved
+// 0xa4 : Data signal of trace_words
+//        bit 31~0 - trace_words[31:0] (Read/Write)
+// 0xa8 : reserved
 // (SC = Self Clear, COR = Clear on Read, TOW = Toggle on Write, COH = Clear on Handshake)
 //
 // Rate: one write or one read in two cycles and more, as the master takes the responses.
@@ -111,6 +119,8 @@ module qvit_top_control_s_axi (
     output logic [31:0]      beats,
     output logic [63:0]      image_address,
     output logic [31:0]      image_words,
+    output logic [63:0]      next_image_address,
+    output logic [31:0]      next_image_words,
     output logic [63:0]      result_address,
     output logic [31:0]      result_words,
     output logic [63:0]      trace_address,
@@ -118,9 +128,9 @@ module qvit_top_control_s_axi (
 );
     // Registers are counted in words of 32 bits.
     localparam logic [5:0] CONTROL = 6'h0, GLOBAL_ENABLE = 6'h1, ENABLE = 6'h2, STATUS = 6'h3;
-    localparam int REGISTERS = 37;
+    localparam int REGISTERS = 42;
     // Bit i is 1 where address 4 * i holds an argument or a half of one.
-    localparam logic [63:0] IS_ARGUMENT = 64'h16_b5ad_b6b0;
+    localparam logic [63:0] IS_ARGUMENT = 64'h2d6_b5ad_b6b0;
 
     logic [REGISTERS-1:0][31:0] arguments;
     logic [5:0] write_index, read_index;
@@ -205,10 +215,12 @@ module qvit_top_control_s_axi (
     assign beats = arguments['h54/4];
     assign image_address = arguments['h60/4-:2];
     assign image_words = arguments['h68/4];
-    assign result_address = arguments['h74/4-:2];
-    assign result_words = arguments['h7c/4];
-    assign trace_address = arguments['h88/4-:2];
-    assign trace_words = arguments['h90/4];
+    assign next_image_address = arguments['h74/4-:2];
+    assign next_image_words = arguments['h7c/4];
+    assign result_address = arguments['h88/4-:2];
+    assign result_words = arguments['h90/4];
+    assign trace_address = arguments['h9c/4-:2];
+    assign trace_words = arguments['ha4/4];
 
     // Bytes within a register are chosen by the strobes, not by the address.
     logic unused;
