@@ -62,7 +62,9 @@ module qvit_engine
     localparam int R = DRAIN_ROWS;
     localparam int BANK_SHIFT = R - 1;
     localparam int WORD_SHIFT = $clog2(T_K);
-    localparam int BANK_CHANNELS = T_K / R;
+    // Twice the banks that the drain writes at once, so that LayerNorm may write beside it.
+    localparam int CODE_BANKS = 2 * R <= T_K ? 2 * R : T_K;
+    localparam int BANK_CHANNELS = T_K / CODE_BANKS;
     localparam int LARGEST_SUM = 8 * ((1 << (A - 1)) - 1) * WEIGHT_DEPTH * T_K;
     // One step's sum may have more bits than any layer's where the weight buffer is a few words.
     localparam int EXACT_BITS = $clog2(LARGEST_SUM + 1) + 1;
@@ -225,25 +227,28 @@ module qvit_engine
     // verilator lint_on UNUSEDSIGNAL
     logic [R-1:0][ADDRESS_BITS-1:0]                 drain_read_address, wide_read_channel;
     logic [R-1:0][T_N-1:0][15:0]                    wide_read_data;
-    logic [R-1:0]                                   drain_code_write, drain_wide_write;
+    logic [CODE_BANKS-1:0]                          drain_code_write;
+    logic [R-1:0]                                   drain_wide_write;
     logic                                           drain_to_digit, drain_wide_read;
     // verilator lint_off UNUSEDSIGNAL
-    logic                                           activation_write_next, activation_write_at_norm;
+    logic                                           activation_write_next;
+    logic [CODE_BANKS-1:0]                          activation_write_at_norm;
     logic                                           digit_write_at_softmax;
     logic                                           added_valid, added_first, added_start, added_end;
     count_t                                         added_tile;
     logic [R-1:0]                                   added_exists;
     logic [R-1:0][T_N-1:0][15:0]                    added;
     // verilator lint_on UNUSEDSIGNAL
-    logic [R-1:0][ADDRESS_BITS-1:0]                 drain_code_word, drain_wide_address;
+    logic [CODE_BANKS-1:0][ADDRESS_BITS-1:0]        drain_code_word;
+    logic [R-1:0][ADDRESS_BITS-1:0]                 drain_wide_address;
     logic [T_N-1:0]                                 drain_code_lanes, drain_wide_lanes;
-    logic [R-1:0][BANK_CHANNELS-1:0]                drain_code_channels;
-    logic [R-1:0][T_N-1:0][BANK_CHANNELS-1:0][7:0]  drain_code_data;
+    logic [CODE_BANKS-1:0][BANK_CHANNELS-1:0]       drain_code_channels;
+    logic [CODE_BANKS-1:0][T_N-1:0][BANK_CHANNELS-1:0][7:0] drain_code_data;
     logic [R-1:0][T_N-1:0][15:0]                    drain_wide_data;
 
     gemm_drain #(
         .T_N(T_N), .T_M(T_M), .T_K(T_K), .SUM_BITS(SUM_BITS), .ACCUMULATOR_BITS(ACCUMULATOR_BITS), .DRAIN_ROWS(R),
-        .TABLE_BITS(TABLE_BITS), .MAX_TOKENS(MAX_TOKENS), .HAS_SOFTMAX(HAS_SOFTMAX)
+        .CODE_BANKS(CODE_BANKS), .TABLE_BITS(TABLE_BITS), .MAX_TOKENS(MAX_TOKENS), .HAS_SOFTMAX(HAS_SOFTMAX)
     ) drain (
         .clk, .rst, .sums_valid, .sums, .front, .row_tile(row_read_tile), .row_first(row_read_first),
         .row_data(row_read_data), .table_write, .table_entry, .table_data, .softmax_bank, .normalizer_write,
@@ -277,7 +282,13 @@ module qvit_engine
     assign softmax_start = unit_start && v.unit == SOFTMAX;
     assign mean_start = unit_start && v.unit == MEAN_TOKENS;
     assign result_start = unit_start && v.unit == STORE_RESULT;
-    assign norm_advance = !drain_wide_read && !activation_write_at_norm;
+    // Channels of a step and their results have the same place in a word.
+    always_comb begin
+        norm_advance = !drain_wide_read;
+        for (int b = 0; b < CODE_BANKS; b++) begin
+            if (activation_write_at_norm[b] && b / R == 32'(norm_read[WORD_SHIFT-1:0]) % CODE_BANKS / R) norm_advance = 1'b0;
+        end
+    end
     assign softmax_advance = !drain_wide_read && !digit_write_at_softmax;
     always_comb begin
         case (v.unit)
@@ -362,44 +373,48 @@ module qvit_engine
     always_ff @(posedge clk) unit_bank <= {unit_bank[READ_LATENCY-2:0], unit_read[0]};
     assign unit_wide_data = R == 2 && unit_bank[READ_LATENCY-1] ? wide_read_data[R-1] : wide_read_data[0];
 
-    logic norm_writes, softmax_writes;
-    assign norm_writes = norm_write != '0;
-    assign softmax_writes = softmax_write != '0;
-
-    logic [R-1:0]                                  activation_write, digit_write, wide_write;
-    logic [R-1:0][ACTIVATION_BITS-1:0]             activation_word;
-    logic [R-1:0][DIGIT_BITS-1:0]                  digit_word;
-    logic [R-1:0][WIDE_BITS-1:0]                   wide_word, wide_read_word;
-    logic [T_N-1:0]                                activation_lanes, digit_lanes;
-    logic [R-1:0][T_N-1:0]                         wide_lanes;
-    logic [R-1:0][BANK_CHANNELS-1:0]               activation_channels, digit_channels;
-    logic [R-1:0][T_N-1:0][BANK_CHANNELS-1:0][7:0] activation_codes, digit_codes;
-    logic [R-1:0][T_N-1:0][15:0]                   wide_values;
-
-    for (genvar n = 0; n < T_N; n++) begin : lane_writes
-        assign activation_lanes[n] = image_write ? image_lane == 16'(n) : norm_writes ? 1'b1 : drain_code_lanes[n];
-        assign digit_lanes[n] = softmax_writes ? 1'b1 : drain_code_lanes[n];
-    end
-    for (genvar b = 0; b < R; b++) begin : bank
-        assign activation_write[b] = image_write ? IMAGE_PIXELS > 1 || R == 1 || image_address[0] == 1'(b)
-                                   : norm_writes ? norm_write[b] : drain_code_write[b] && !drain_to_digit;
-        assign digit_write[b] = softmax_writes ? softmax_write[b] : drain_code_write[b] && drain_to_digit;
+    logic [CODE_BANKS-1:0]                                  activation_write, digit_write;
+    logic [CODE_BANKS-1:0][ACTIVATION_BITS-1:0]             activation_word;
+    logic [CODE_BANKS-1:0][DIGIT_BITS-1:0]                  digit_word;
+    logic [CODE_BANKS-1:0][T_N-1:0]                         activation_lanes, digit_lanes;
+    logic [CODE_BANKS-1:0][BANK_CHANNELS-1:0]               activation_channels, digit_channels;
+    logic [CODE_BANKS-1:0][T_N-1:0][BANK_CHANNELS-1:0][7:0] activation_codes, digit_codes;
+    for (genvar b = 0; b < CODE_BANKS; b++) begin : code_bank
+        logic norm_here, softmax_here;
+        assign norm_here = norm_write[b%R] && 32'(norm_address[WORD_SHIFT-1:0]) % CODE_BANKS / R == b / R;
+        assign softmax_here = softmax_write[b%R] && 32'(softmax_address[WORD_SHIFT-1:0]) % CODE_BANKS / R == b / R;
+        assign activation_write[b] =
+            image_write ? IMAGE_PIXELS >= CODE_BANKS
+                          || 32'(image_address[WORD_SHIFT-1:0]) % CODE_BANKS / IMAGE_PIXELS == b / IMAGE_PIXELS
+                        : norm_here || (drain_code_write[b] && !drain_to_digit);
+        assign digit_write[b] = softmax_here || (drain_code_write[b] && drain_to_digit);
         assign activation_word[b] = ACTIVATION_BITS'(image_write ? image_address >> WORD_SHIFT
-                                  : norm_writes ? norm_address >> WORD_SHIFT : drain_code_word[b]);
-        assign digit_word[b] = DIGIT_BITS'(softmax_writes ? softmax_address >> WORD_SHIFT : drain_code_word[b]);
+                                  : norm_here ? norm_address >> WORD_SHIFT : drain_code_word[b]);
+        assign digit_word[b] = DIGIT_BITS'(softmax_here ? softmax_address >> WORD_SHIFT : drain_code_word[b]);
+        for (genvar n = 0; n < T_N; n++) begin : lane
+            assign activation_lanes[b][n] = image_write ? image_lane == 16'(n) : norm_here || drain_code_lanes[n];
+            assign digit_lanes[b][n] = softmax_here || drain_code_lanes[n];
+        end
         for (genvar i = 0; i < BANK_CHANNELS; i++) begin : channel
+            localparam int PLACE = i * CODE_BANKS + b;  // in a word
             assign activation_channels[b][i] =
-                image_write ? 32'(image_address[WORD_SHIFT-1:0]) / IMAGE_PIXELS == (i * R + b) / IMAGE_PIXELS
-                : norm_writes ? 32'(norm_address[WORD_SHIFT-1:0]) / R == i : drain_code_channels[b][i];
+                image_write ? 32'(image_address[WORD_SHIFT-1:0]) / IMAGE_PIXELS == PLACE / IMAGE_PIXELS
+                : norm_here ? 32'(norm_address[WORD_SHIFT-1:0]) / CODE_BANKS == i : drain_code_channels[b][i];
             assign digit_channels[b][i] =
-                softmax_writes ? 32'(softmax_address[WORD_SHIFT-1:0]) / R == i : drain_code_channels[b][i];
-            for (genvar n = 0; n < T_N; n++) begin : lane
-                assign activation_codes[b][n][i] = image_write ? image_pixels[(i*R+b)%IMAGE_PIXELS]
-                                                 : norm_writes ? norm_data[b][n] : drain_code_data[b][n][i];
-                assign digit_codes[b][n][i] = softmax_writes ? softmax_data[b][n] : drain_code_data[b][n][i];
+                softmax_here ? 32'(softmax_address[WORD_SHIFT-1:0]) / CODE_BANKS == i : drain_code_channels[b][i];
+            for (genvar n = 0; n < T_N; n++) begin : lane_of
+                assign activation_codes[b][n][i] = image_write ? image_pixels[PLACE%IMAGE_PIXELS]
+                                                 : norm_here ? norm_data[b%R][n] : drain_code_data[b][n][i];
+                assign digit_codes[b][n][i] = softmax_here ? softmax_data[b%R][n] : drain_code_data[b][n][i];
             end
         end
+    end
 
+    logic [R-1:0]                wide_write;
+    logic [R-1:0][WIDE_BITS-1:0] wide_word, wide_read_word;
+    logic [R-1:0][T_N-1:0]       wide_lanes;
+    logic [R-1:0][T_N-1:0][15:0] wide_values;
+    for (genvar b = 0; b < R; b++) begin : wide_bank
         logic     other_write;
         address_t other_address;
         assign other_write = residual_write || mean_write;
@@ -415,13 +430,13 @@ module qvit_engine
         assign wide_read_word[b] = WIDE_BITS'(wide_read_channel[b] >> BANK_SHIFT);
     end
 
-    code_memory #(.T_N(T_N), .T_K(T_K), .BANKS(R), .WORDS(ACTIVATION_WORDS)) activations (
+    code_memory #(.T_N(T_N), .T_K(T_K), .BANKS(CODE_BANKS), .WORDS(ACTIVATION_WORDS)) activations (
         .clk, .write_enable(activation_write), .write_address(activation_word), .write_lanes(activation_lanes),
         .write_channels(activation_channels), .write_data(activation_codes),
         .read_address(ACTIVATION_BITS'(trace_active ? trace_read >> WORD_SHIFT : gemm_activation_word)),
         .read_data(activation_data)
     );
-    code_memory #(.T_N(T_N), .T_K(T_K), .BANKS(R), .WORDS(DIGIT_WORDS)) digit_operands (
+    code_memory #(.T_N(T_N), .T_K(T_K), .BANKS(CODE_BANKS), .WORDS(DIGIT_WORDS)) digit_operands (
         .clk, .write_enable(digit_write), .write_address(digit_word), .write_lanes(digit_lanes),
         .write_channels(digit_channels), .write_data(digit_codes),
         .read_address(DIGIT_BITS'(trace_active ? trace_read >> WORD_SHIFT : loader_digit_word)),

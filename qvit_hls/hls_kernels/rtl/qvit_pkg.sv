@@ -83,6 +83,7 @@ package qvit_pkg;
     localparam int COUNT_BITS = 16;    // layers, tokens, rows, steps
     localparam int RING = 8;           // descriptors that are known at once
     localparam int TILE_BITS = 3;      // row tiles whose row parameters are kept: 8
+    localparam int GROUP_TILES = 3;    // row tiles that take turns, at most
 
     // How far a frame is: complete layers of each lane, and token tiles of the layer behind those that are there.
     typedef struct packed {
@@ -107,6 +108,7 @@ package qvit_pkg;
     // A row tile whose digits are loaded: the rows of a layer from first_row on, the first rows8 of two digits.
     typedef struct packed {
         logic                    last;          // of its layer
+        logic                    group_last;    // of the row tiles that take turns
         logic [TILE_BITS-1:0]    index;         // modulo the number of row tiles that there is room for
         logic [COUNT_BITS-1:0]   base;          // of its digits in the weight buffer
         logic [COUNT_BITS-1:0]   first_row;

@@ -17,6 +17,7 @@ module gemm_drain
     parameter int SUM_BITS = 20,
     parameter int ACCUMULATOR_BITS = 24,
     parameter int DRAIN_ROWS = 2,
+    parameter int CODE_BANKS = 4,   // of the activation and digit memories, a multiple of DRAIN_ROWS
     parameter int TABLE_BITS = 8,
     parameter int MAX_TOKENS = 64,
     parameter bit HAS_SOFTMAX = 1,
@@ -47,7 +48,7 @@ module gemm_drain
     input  logic [DRAIN_ROWS-1:0][T_N-1:0][15:0]                wide_read_data,
     // Writes to come, for those that write the same memory: in 1, LAYER_NORM_WRITE and SOFTMAX_WRITE cycles.
     output logic                                                activation_write_next,
-    output logic                                                activation_write_at_norm,
+    output logic [CODE_BANKS-1:0]                               activation_write_at_norm,  // by bank
     output logic                                                digit_write_at_softmax,
     // What is written by additions to the residual stream, READ_LATENCY + 1 cycles after wide_read: groups of rows,
     // those of a slot in successive cycles.
@@ -59,12 +60,12 @@ module gemm_drain
     output logic [DRAIN_ROWS-1:0]                               added_exists,
     output logic [DRAIN_ROWS-1:0][T_N-1:0][15:0]                added,
     // Activation and digit memory: by bank, in words.
-    output logic [DRAIN_ROWS-1:0]                               code_write,
+    output logic [CODE_BANKS-1:0]                               code_write,
     output logic                                                code_to_digit,
-    output logic [DRAIN_ROWS-1:0][ADDRESS_BITS-1:0]             code_word,
+    output logic [CODE_BANKS-1:0][ADDRESS_BITS-1:0]             code_word,
     output logic [T_N-1:0]                                      code_lanes,
-    output logic [DRAIN_ROWS-1:0][T_K/DRAIN_ROWS-1:0]           code_channels,
-    output logic [DRAIN_ROWS-1:0][T_N-1:0][T_K/DRAIN_ROWS-1:0][7:0] code_data,
+    output logic [CODE_BANKS-1:0][T_K/CODE_BANKS-1:0]           code_channels,
+    output logic [CODE_BANKS-1:0][T_N-1:0][T_K/CODE_BANKS-1:0][7:0] code_data,
     // Wide memory: by bank, in channels.
     output logic [DRAIN_ROWS-1:0]                               wide_write,
     output logic [DRAIN_ROWS-1:0][ADDRESS_BITS-1:0]             wide_address,
@@ -336,8 +337,15 @@ module gemm_drain
     assign in_block_at[STAGES+BLOCK_CYCLES:STAGES+1] = in_block_late;
     assign activation_write_next = in_block_at[STAGES+BLOCK_CYCLES-1]
                                 || (tag[STAGES-1].emit != '0 && tag[STAGES-1].destination == TO_ACTIVATION);
-    assign activation_write_at_norm = in_block_at[STAGES+BLOCK_CYCLES-LAYER_NORM_WRITE]
-        || (tag[STAGES-LAYER_NORM_WRITE].emit != '0 && tag[STAGES-LAYER_NORM_WRITE].destination == TO_ACTIVATION);
+    for (genvar b = 0; b < CODE_BANKS; b++) begin : norm_bank
+        logic [R-1:0] mine;
+        for (genvar r = 0; r < R; r++) begin : from_row
+            assign mine[r] = tag[STAGES-LAYER_NORM_WRITE].emit[r]
+                          && 32'(tag[STAGES-LAYER_NORM_WRITE].address[r][WORD_SHIFT-1:0]) % CODE_BANKS == b;
+        end
+        assign activation_write_at_norm[b] = in_block_at[STAGES+BLOCK_CYCLES-LAYER_NORM_WRITE]
+            || (mine != '0 && tag[STAGES-LAYER_NORM_WRITE].destination == TO_ACTIVATION);
+    end
     assign digit_write_at_softmax = tag[STAGES-SOFTMAX_WRITE].emit != '0
                                  && tag[STAGES-SOFTMAX_WRITE].destination == TO_DIGIT;
 
@@ -394,29 +402,31 @@ module gemm_drain
     assign code_lanes = transposed_write ? transposed_lanes : lanes;
     assign wide_lanes = lanes;
 
-    for (genvar b = 0; b < R; b++) begin : bank
-        logic                  mine [0:R-1];
-        logic [ADDRESS_BITS-1:0] address;
-        logic [T_N-1:0][15:0]  values;
-        logic                  write;
+    for (genvar b = 0; b < R; b++) begin : wide_bank
+        logic [R-1:0] mine;
         for (genvar r = 0; r < R; r++) begin : from_row
             assign mine[r] = last.emit[r] && (R == 1 || last.address[r][0] == 1'(b));
         end
-        assign write = mine[0] || mine[R-1];
+        assign wide_write[b] = to_wide && mine != '0;
+        assign wide_address[b] = mine[0] ? last.address[0] : last.address[R-1];
+        assign wide_data[b] = mine[0] ? result[0] : result[R-1];
+    end
+    for (genvar b = 0; b < CODE_BANKS; b++) begin : code_bank
+        logic [R-1:0]            mine;
+        logic [ADDRESS_BITS-1:0] address;
+        logic [T_N-1:0][7:0]     values;
+        for (genvar r = 0; r < R; r++) begin : from_row
+            assign mine[r] = last.emit[r] && 32'(last.address[r][WORD_SHIFT-1:0]) % CODE_BANKS == b;
+        end
         assign address = mine[0] ? last.address[0] : last.address[R-1];
-        assign values = mine[0] ? result[0] : result[R-1];
-
-        assign wide_write[b] = to_wide && write;
-        assign wide_address[b] = address;
-        assign wide_data[b] = values;
-
-        assign code_write[b] = transposed_write || (to_code && write);
+        assign values = mine[0] ? codes[0] : codes[R-1];
+        assign code_write[b] = transposed_write || (to_code && mine != '0);
         assign code_word[b] = transposed_write ? transposed_word : address >> WORD_SHIFT;
-        for (genvar i = 0; i < T_K / R; i++) begin : channel_of
-            assign code_channels[b][i] = transposed_write ? transposed_channels[i*R+b]
-                                                             : 32'(address[WORD_SHIFT-1:0]) / R == i;
+        for (genvar i = 0; i < T_K / CODE_BANKS; i++) begin : channel_of
+            assign code_channels[b][i] = transposed_write ? transposed_channels[i*CODE_BANKS+b]
+                                                          : 32'(address[WORD_SHIFT-1:0]) / CODE_BANKS == i;
             for (genvar n = 0; n < T_N; n++) begin : lane_of
-                assign code_data[b][n][i] = transposed_write ? transposed_data[n][i*R+b] : values[n][7:0];
+                assign code_data[b][n][i] = transposed_write ? transposed_data[n][i*CODE_BANKS+b] : values[n];
             end
         end
     end

@@ -115,6 +115,11 @@ module gemm_loader
     localparam int BUFFER_STEPS = 2 * WEIGHT_DEPTH;
     localparam int MOST_TILES = (1 << TILE_BITS) - 2;
     logic [TILE_BITS-1:0] tiles_taken;
+    // Row tiles take turns in groups, as many as half of the buffer holds: the other half loads meanwhile.
+    logic [1:0]           group_tiles;  // of the group before this tile
+    logic                 another_fits;
+    assign another_fits = 32'(group_tiles) + 1 < GROUP_TILES
+                       && (32'(group_tiles) + 2) * 32'(d.k_steps[COUNT_BITS-1:0]) <= WEIGHT_DEPTH;
     count_t               free_steps, base, place;  // place: of the current step
     count_t               next_place;
     assign next_place = place + 1'b1 == count_t'(BUFFER_STEPS) ? '0 : place + 1'b1;
@@ -250,6 +255,7 @@ module gemm_loader
             tile_valid <= 1'b0;
             tile_index <= '0;
             tiles_taken <= '0;
+            group_tiles <= '0;
             free_steps <= count_t'(BUFFER_STEPS);
             base <= '0;
             gemms <= '0;
@@ -408,6 +414,7 @@ module gemm_loader
                 end else begin
                     state <= PUSH;
                     planned.last <= rows_left == tile_rows;
+                    planned.group_last <= rows_left == tile_rows || !another_fits;
                     planned.drain_cycles <= transposed ? count_t'((32'(blocks) + 32'(next_position != 0)) * BLOCK_CYCLES)
                                             : DRAIN_ROWS == 2 ? ((tile_rows + 1'b1) >> 1) + conflicts : tile_rows;
                 end
@@ -418,6 +425,7 @@ module gemm_loader
                       ? base + count_t'(d.k_steps) : base + count_t'(d.k_steps) - count_t'(BUFFER_STEPS);
                 tile_valid <= 1'b1;
                 tile_index <= tile_index + 1'b1;
+                group_tiles <= planned.group_last ? '0 : group_tiles + 1'b1;
                 rows_left <= rows_left - tile_rows;
                 rows8_left <= rows8_left - tile_rows8;
                 planned.first_row <= planned.first_row + tile_rows;

@@ -1,6 +1,7 @@
-// Steps through the slots of a GEMM: for every row tile, for every token tile, k_steps steps of the MAC tile, one
-// per cycle. Without waiting it goes from slot to slot, row tile to row tile, and (but for one cycle) layer to
-// layer.
+// Steps through the slots of a GEMM: for every group of row tiles, for every token tile, for every row tile of the
+// group, k_steps steps of the MAC tile, one per cycle. Row tiles that take turns give a token tile's operands time
+// to arrive, and finish a token tile sooner for the next layer. Without waiting it goes from slot to slot, group to
+// group, and (but for one cycle) layer to layer.
 //
 // It waits for: the next row tile to be loaded; the operands of a slot to be complete (`after` in the
 // descriptor); before the last step of a slot, for the drain to be done with the slot before it.
@@ -42,13 +43,17 @@ module gemm_sequencer
     typedef logic [COUNT_BITS-1:0] count_t;
     typedef logic [ADDRESS_BITS-1:0] address_t;
 
+    localparam int INDEX_BITS = $clog2(GROUP_TILES);
+
     logic      running, current_valid;
     row_tile_t current;
+    row_tile_t group [0:GROUP_TILES-1];  // the tiles that take turns, as far as they have come
+    logic [INDEX_BITS-1:0] index, next_index;  // of the current tile in its group
     count_t    token_tile, step, place, tokens_left;  // place: of the step in the weight buffer
     address_t  token, x_tile, y_tile;
     count_t    drain_left;
 
-    logic operands_ready, may_step, last_step, last_token_tile;
+    logic operands_ready, may_step, last_step, last_token_tile, slot_end, group_end, next_is_known;
     assign operands_ready = ready_tiles(d.after, progress) > token_tile;
     assign last_step = step + 1'b1 == count_t'(d.k_steps);
     assign last_token_tile = tokens_left <= count_t'(T_N);
@@ -61,10 +66,17 @@ module gemm_sequencer
     assign buffer_address = BUFFER_BITS'(step == 0 ? current.base : place);
     assign lanes = last_token_tile ? tokens_left : count_t'(T_N);
 
-    assign tile_released = step_valid && last_step && last_token_tile;
+    assign slot_end = step_valid && last_step;
+    assign group_end = slot_end && current.group_last;
+    assign tile_released = slot_end && last_token_tile;
     assign released_steps = count_t'(d.k_steps);
     assign layer_issued = tile_released && current.last;
-    assign tile_ready = !current_valid || tile_released;
+
+    // After a slot comes the group's next tile, or its first one with the next token tile; a tile is new with the
+    // first token tile, and when the group is done.
+    assign next_index = !slot_end ? index : current.group_last ? '0 : index + 1'b1;
+    assign next_is_known = current.group_last ? !last_token_tile : token_tile != '0;
+    assign tile_ready = !current_valid || (slot_end && !next_is_known);
 
     always_comb begin
         slot.tile = current;
@@ -91,7 +103,9 @@ module gemm_sequencer
         if (tile_ready) begin
             current_valid <= tile_valid;
             current <= tile;
-        end
+            group[next_index] <= tile;
+        end else if (slot_end) current <= group[next_index];
+        index <= next_index;
         if (drain_left != 0) drain_left <= drain_left - 1'b1;
         if (step_valid) begin
             step <= step + 1'b1;
@@ -101,15 +115,17 @@ module gemm_sequencer
                 drain_left <= current.drain_cycles - 1'b1
                             + (slot.last && d.destination == TO_ACTIVATION_TRANSPOSED ? count_t'(T_N / T_K + 1) : count_t'(0));
                 step <= '0;
-                token_tile <= token_tile + 1'b1;
-                tokens_left <= tokens_left - count_t'(T_N);
-                token <= token + address_t'(T_N);
-                x_tile <= x_tile + address_t'(d.x_stride);
-                y_tile <= y_tile + address_t'(d.y_stride);
             end
         end
-        // The first token tile, of the layer's next row tile or of the next layer.
-        if (!running || tile_released) begin
+        if (group_end) begin
+            token_tile <= token_tile + 1'b1;
+            tokens_left <= tokens_left - count_t'(T_N);
+            token <= token + address_t'(T_N);
+            x_tile <= x_tile + address_t'(d.x_stride);
+            y_tile <= y_tile + address_t'(d.y_stride);
+        end
+        // The first token tile, of the layer's next group or of the next layer.
+        if (!running || (group_end && last_token_tile)) begin
             step <= '0;
             token_tile <= '0;
             tokens_left <= count_t'(d.tokens);
@@ -121,6 +137,7 @@ module gemm_sequencer
         if (rst) begin
             running <= 1'b0;
             current_valid <= 1'b0;
+            index <= '0;
             drain_left <= '0;
         end
     end

@@ -14,7 +14,7 @@ module code_memory #(
     input  logic                                          clk,
     input  logic [BANKS-1:0]                              write_enable,
     input  logic [BANKS-1:0][ADDRESS_BITS-1:0]            write_address,
-    input  logic [T_N-1:0]                                write_lanes,
+    input  logic [BANKS-1:0][T_N-1:0]                     write_lanes,
     input  logic [BANKS-1:0][T_K/BANKS-1:0]               write_channels,
     input  logic [BANKS-1:0][T_N-1:0][T_K/BANKS-1:0][7:0] write_data,
     input  logic [ADDRESS_BITS-1:0]                       read_address,
@@ -27,7 +27,7 @@ module code_memory #(
         logic [T_N-1:0][CHANNELS-1:0][7:0] data;
 
         for (genvar n = 0; n < T_N; n++) begin : lane
-            assign enable[n] = write_lanes[n] ? write_channels[b] : '0;
+            assign enable[n] = write_lanes[b][n] ? write_channels[b] : '0;
             for (genvar i = 0; i < CHANNELS; i++) begin : channel
                 assign read_data[n][i*BANKS+b] = data[n][i];
             end
