@@ -12,7 +12,9 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 model_argument: Decorator = click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.pt")
 board_option: Decorator = click.option(
-    "--board", metavar="NAME", help="Board to choose the accelerator for. [default: zcu102]"
+    "--board",
+    metavar="NAME",
+    help="Board to choose the accelerator for, by name or as a .yaml file. [default: zcu102]",
 )
 clock_option: Decorator = click.option(
     "--clock",

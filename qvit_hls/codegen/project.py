@@ -79,6 +79,7 @@ def build_plan(
     render = Renderer(context)
     files = _sources(render) | {
         "accelerator.json": _json(program.config.model_dump()),
+        "board.json": _json(board.model_dump()),
         "program.json": _json(_describe(program)),
         "vectors/images.npz": _npz(images=vectors.images),
         "vectors/images.bin": vectors.codes.astype(np.int8).tobytes(),

@@ -20,8 +20,9 @@ from qvit_hls.flow.output import check_target, write_plan
 from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.frontend.compile import integer_graph
 from qvit_hls.hw.accelerator import AcceleratorConfig, Mac, parse_accelerator
-from qvit_hls.hw.board import Board, load_board
-from qvit_hls.hw.choose import choose_accelerator, program_for
+from qvit_hls.hw.board import Board, load_board, parse_board
+from qvit_hls.hw.explore.choose import choose_accelerator
+from qvit_hls.hw.explore.configuration import program_for
 from qvit_hls.hw.program import Program
 from qvit_hls.ir.graph import Graph
 from qvit_hls.nets.checkpoint import load_model
@@ -90,18 +91,20 @@ class Target:
         Raises:
             QvitError: the folder is not a project, or a damaged one.
         """
-        build = read_build(folder)
-        board, clock = build.manifest.get("board"), build.manifest.get("clock_mhz")
-        if not isinstance(board, str) or not isinstance(clock, int | float) or isinstance(clock, bool):
+        clock = read_build(folder).manifest.get("clock_mhz")
+        if not isinstance(clock, int | float) or isinstance(clock, bool):
             raise QvitError(
-                f"{folder / 'manifest.json'} does not name board and clock_mhz. "
+                f"{folder / 'manifest.json'} does not name clock_mhz. "
                 "Make the project again with qvit-hls gen."
             )
-        path = folder / "accelerator.json"
-        if not path.is_file():
-            raise QvitError(f"The project lacks {path}. Make it again with qvit-hls gen.")
-        text = path.read_text(encoding="utf-8", errors="replace")
-        return cls(load_board(board), clock, parse_accelerator(text, str(path)))
+        accelerator, board = folder / "accelerator.json", folder / "board.json"
+        lacks = [str(path) for path in (accelerator, board) if not path.is_file()]
+        if lacks:
+            raise QvitError(f"The project lacks {path}. Make it again with qvit-hls gen." for path in lacks)
+        text = accelerator.read_text(encoding="utf-8", errors="replace")
+        return cls(
+            parse_board(board.read_bytes(), str(board)), clock, parse_accelerator(text, str(accelerator))
+        )
 
     def program(self, graph: Graph) -> Program:
         """Schedule a graph on this accelerator, or on the one that is best for it.
@@ -111,7 +114,7 @@ class Target:
         """
         if self.config is not None:
             return program_for(graph, self.config)
-        return choose_accelerator(graph, self.board, self.tile, self.mac)
+        return choose_accelerator(graph, self.board, self.tile, self.mac, self.clock_mhz)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The chosen accelerator fits the board; boards and tiles are checked."""
+"""The chosen accelerator fits the board; tiles and accelerator files are checked."""
 
 from __future__ import annotations
 
@@ -8,30 +8,13 @@ import pytest
 from models import CONFIG, compiled, network
 
 from qvit_hls.errors import QvitError
-from qvit_hls.hw import lane_cost
 from qvit_hls.hw.accelerator import CASCADE, parse_accelerator
-from qvit_hls.hw.board import Board, board_names, load_board
-from qvit_hls.hw.choose import choose_accelerator
+from qvit_hls.hw.board import Board, load_board
 from qvit_hls.hw.cycles import estimate
+from qvit_hls.hw.explore.choose import choose_accelerator
+from qvit_hls.hw.explore.cost import costs, limits
 
 ZCU102 = load_board("zcu102")
-
-
-def test_boards_that_do_not_exist_are_named_with_those_that_do() -> None:
-    with pytest.raises(QvitError) as refused:
-        load_board("zcu999")
-    assert refused.value.problems == (f"unknown board 'zcu999'; known boards: {', '.join(board_names())}",)
-
-
-@pytest.mark.parametrize("name", ["../boards/zcu102", "zcu102.yaml", ""])
-def test_board_names_are_no_paths(name: str) -> None:
-    with pytest.raises(QvitError, match="unknown board"):
-        load_board(name)
-
-
-@pytest.mark.parametrize("name", board_names())
-def test_boards_are_valid(name: str) -> None:
-    assert load_board(name).name == name
 
 
 @pytest.mark.parametrize("bits", sorted(CASCADE))
@@ -39,9 +22,7 @@ def test_the_chosen_accelerator_fits_the_board(bits: int) -> None:
     program = choose_accelerator(network(activation_bits=bits), ZCU102)
     config = program.config
     assert config.activation_bits == bits
-    assert lane_cost.dsps(config) <= ZCU102.usable * ZCU102.dsp
-    assert lane_cost.luts(config) <= ZCU102.usable * ZCU102.lut
-    assert lane_cost.bram36(config) <= ZCU102.usable * ZCU102.bram36
+    assert (costs(config.model_dump()) <= limits(ZCU102)).all()
     assert config.weight_ports <= ZCU102.weight_ports
     assert 0 < estimate(program, ZCU102, 200).share_of_ideal <= 1
 
@@ -53,8 +34,7 @@ def smaller_board(**resources: float) -> Board:
 def test_a_smaller_board_gets_a_smaller_accelerator() -> None:
     board = smaller_board(dsp=400, lut=70_000, weight_ports=1)
     config = choose_accelerator(compiled(), board).config
-    assert lane_cost.dsps(config) <= board.usable * board.dsp
-    assert lane_cost.luts(config) <= board.usable * board.lut
+    assert (costs(config.model_dump()) <= limits(board)).all()
     assert config.weight_ports == 1
 
 
@@ -81,12 +61,11 @@ def test_a_smaller_accelerator_is_preferred_to_one_that_is_hardly_faster() -> No
 def test_a_model_that_does_not_fit_is_refused() -> None:
     board = smaller_board(bram36=1)
     wide = network(embed_dim=500, blocks=[{**CONFIG.blocks[0].model_dump(), "mlp_hidden": 1000}])
-    with pytest.raises(QvitError) as refused:
-        choose_accelerator(wide, board)
-    assert refused.value.problems == (
-        "no accelerator for small fits small: its activations need more block RAM than 0 BRAM36 "
-        "(90% of the board's 1)",
+    wanted = (
+        r"^no accelerator for small fits small: the one that comes closest takes \d+ block RAMs of 0 \(90% "
     )
+    with pytest.raises(QvitError, match=wanted):
+        choose_accelerator(wide, board)
 
 
 @pytest.mark.parametrize(
@@ -110,11 +89,11 @@ def test_a_tile_that_cannot_be_built_is_refused(tile: tuple[int, int, int], prob
 
 
 def test_a_tile_larger_than_the_board_is_refused() -> None:
-    with pytest.raises(QvitError) as refused:
-        choose_accelerator(compiled(), ZCU102, (128, 64, 16))
-    assert refused.value.problems == (
-        "tile 128,64,16 does not fit zcu102: it takes about 5,472,492 LUTs of 274,080",
+    wanted = (
+        r"^tile 128,64,16 does not fit zcu102: it takes about [\d,]{9} LUTs of 274,080; about [\d,]{9} flip"
     )
+    with pytest.raises(QvitError, match=wanted):
+        choose_accelerator(compiled(), ZCU102, (128, 64, 16))
 
 
 def test_an_accelerator_survives_its_file() -> None:

@@ -12,7 +12,8 @@ from targets import configuration
 from qvit_hls.errors import QvitError
 from qvit_hls.hw.accelerator import AcceleratorConfig
 from qvit_hls.hw.board import load_board
-from qvit_hls.hw.choose import choose_accelerator, program_for
+from qvit_hls.hw.explore.choose import choose_accelerator
+from qvit_hls.hw.explore.configuration import program_for
 from qvit_hls.hw.requirements import requirements
 from qvit_hls.hw.schedule import schedule
 from qvit_hls.ir.graph import Graph, Node, Quantization

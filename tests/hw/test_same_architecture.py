@@ -7,7 +7,8 @@ import torch
 
 from qvit_hls.frontend.compile import integer_graph
 from qvit_hls.hw.board import load_board
-from qvit_hls.hw.choose import choose_accelerator, program_for
+from qvit_hls.hw.explore.choose import choose_accelerator
+from qvit_hls.hw.explore.configuration import program_for
 from qvit_hls.ir.graph import Graph
 from qvit_hls.nets.config import BlockConfig, VitConfig
 from qvit_hls.nets.random import random_model

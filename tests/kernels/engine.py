@@ -19,7 +19,8 @@ from qvit_hls.flow.compile import compile_simulation
 from qvit_hls.flow.output import write_plan
 from qvit_hls.hw.accelerator import AcceleratorConfig
 from qvit_hls.hw.board import load_board
-from qvit_hls.hw.choose import choose_accelerator, program_for
+from qvit_hls.hw.explore.choose import choose_accelerator
+from qvit_hls.hw.explore.configuration import program_for
 from qvit_hls.hw.program import Program, TraceEntry
 from qvit_hls.ir.graph import Graph
 from qvit_hls.verify.rtl.stalls import Stalls

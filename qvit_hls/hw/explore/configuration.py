@@ -1,0 +1,85 @@
+"""From a tile to a whole configuration: memories and units as the model's program needs them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from qvit_hls.errors import QvitError
+from qvit_hls.hw.accelerator import AcceleratorConfig, Mac
+from qvit_hls.hw.program import Program
+from qvit_hls.hw.requirements import check_fits, image_pixels, sized
+from qvit_hls.hw.schedule import schedule
+from qvit_hls.ir.graph import Graph
+
+
+def unsized(graph: Graph, mac: Mac, tile: tuple[int, int, int], **fields: Any) -> AcceleratorConfig:
+    """A configuration of a tile (T_n, T_m, T_k) whose memories are still to be sized.
+
+    Args:
+        fields: further fields of AcceleratorConfig; without them, all rows are on LUT lanes, there is one
+            weight port, and rows drain one by one.
+
+    Raises:
+        QvitError: such a tile cannot be built.
+    """
+    tokens, rows, depth = tile
+    values: dict[str, Any] = {
+        "mac": mac,
+        "tile_tokens": tokens,
+        "tile_rows": rows,
+        "tile_depth": depth,
+        "activation_bits": 8,
+        "dsp_rows": 0,
+        "weight_ports": 1,
+        "drain_rows": 1,
+        "activation_depth": 1,
+        "digit_depth": 1,
+        "wide_depth": 1,
+        "weight_depth": 1,
+        "max_row_tiles": 1,
+        "table_bits": 0,
+        "max_tokens": 1,
+        "max_channels": 1,
+        "image_pixels": image_pixels(graph, depth),
+        "accumulator_bits": 32,
+        "softmax": True,
+        "layer_norm": True,
+        "mean_tokens": True,
+    }
+    try:
+        return AcceleratorConfig(**{**values, **fields})
+    except ValidationError as error:
+        problems = "; ".join(
+            ": ".join((*map(str, item["loc"]), item["msg"].removeprefix("Value error, ")))
+            for item in error.errors()
+        )
+        raise QvitError(f"tile {tokens},{rows},{depth} cannot be built: {problems}") from error
+
+
+def complete(graph: Graph, config: AcceleratorConfig, buffers: int = 1) -> Program:
+    """The program of a model, on the accelerator with memories of the sizes that it needs.
+
+    Args:
+        buffers: depth of the weight buffer, in multiples of the longest matrix product.
+
+    Raises:
+        QvitError: the engine cannot run the model.
+    """
+    program = schedule(graph, config)
+    fitting = sized(config, graph, program)
+    deeper = fitting.model_copy(update={"weight_depth": buffers * fitting.weight_depth})
+    return replace(program, config=deeper)
+
+
+def program_for(graph: Graph, config: AcceleratorConfig) -> Program:
+    """The program of a model on a given accelerator.
+
+    Raises:
+        QvitError: the model does not fit it; everything it lacks is named.
+    """
+    program = schedule(graph, config)
+    check_fits(graph, program)
+    return program
