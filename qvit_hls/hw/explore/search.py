@@ -9,7 +9,7 @@ import numpy as np
 from qvit_hls.hw.explore.pareto import dominated, pareto_set
 from qvit_hls.hw.explore.space import Space
 
-#: Beyond the fastest, designs within this factor of another one's cycles and resources are no better than it.
+#: Designs within this factor of another one's resources are no smaller than it.
 _SAME_COST = 1.05
 #: A design this much slower than the fastest is taken when it is smaller.
 TOLERANCE = 1.03
@@ -47,9 +47,9 @@ def geometric_mean(cycles: np.ndarray) -> np.ndarray:
 def search(space: Space, fastest_only: bool) -> Found:
     """The Pareto set of cycles, LUTs, flip-flops, DSP slices and block RAMs among the designs that fit.
 
-    Around the fastest design nothing is left out: whatever may be within ``TOLERANCE`` of it is timed.
-    Further away, of designs that differ by less than 5 % in every cost one is kept, and those are timed
-    whose lower bounds are on the Pareto set.
+    The fastest design is exact: whatever may be within ``TOLERANCE`` of it is timed, unless a design that
+    is at least as fast takes less than 5 % more. Further away, of designs that differ by less than 5 % in
+    every cost one is kept, and those are timed whose lower bounds are on the Pareto set.
 
     Args:
         fastest_only: look only at designs around the fastest one.
@@ -75,10 +75,10 @@ def _fastest(space: Space) -> Found:
         index = fitting[part][least[part] <= TOLERANCE * found.objective.min(initial=np.inf)]
         if not len(index):
             break
+        points = _points(space, index, least[part][: len(index)])
+        points[:, 1:] *= _SAME_COST
         known = _points(space, found.index, found.objective)
-        found = _with(
-            space, found, index[~dominated(_points(space, index, least[part][: len(index)]), known)]
-        )
+        found = _with(space, found, index[~dominated(points, known)])
     return found
 
 
