@@ -1,273 +1,236 @@
-"""The word ``after``: a layer waits for exactly the layers that it reads from."""
+"""The word ``after``: a layer waits for what it needs of either lane, and no longer."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from models import network
-from targets import configuration
+from planned_layers import CONFIG, gemm, program, region, unit
 
-from qvit_hls.hw.accelerator import AcceleratorConfig
-from qvit_hls.hw.descriptor import (
-    AFTER_BY_TOKEN_TILE,
-    Descriptor,
-    Destination,
-    DigitSource,
-    Memory,
-    Scaling,
-    Unit,
-)
-from qvit_hls.hw.memory_plan import Tensor, place
-from qvit_hls.hw.schedule import schedule
+from qvit_hls.hw.descriptor import After, Descriptor, Destination, Memory, Scaling, Unit
 from qvit_hls.hw.scheduling.dependencies import dependencies
-from qvit_hls.hw.scheduling.plan import PlannedLayer, Region
-
-CONFIG = configuration((8, 12, 8))
-BY_TOKEN_TILE = 1 << AFTER_BY_TOKEN_TILE
-
-
-def region(memory: Memory, base: int, tokens: int, channels: int) -> Region:
-    tensor = Tensor("", memory, tokens, channels)
-    tensor.base, tensor.stride = base, -(-channels // CONFIG.tile_depth) * CONFIG.tile_depth
-    return Region(tensor, channels)
-
-
-def gemm(
-    x: Region,
-    y: Region,
-    digits: Region | None = None,
-    destination: Destination = Destination.ACTIVATION,
-    scaling: Scaling = Scaling.PER_ROW,
-) -> PlannedLayer:
-    source = DigitSource.STREAM if digits is None else DigitSource.MEMORY
-    descriptor = Descriptor(
-        unit=Unit.GEMM,
-        tokens=x.tensor.tokens,
-        destination=destination,
-        scaling=scaling,
-        digit_source=source,
-    )
-    return PlannedLayer("gemm", descriptor, x=x, digits=digits, y=y)
-
-
-def unit(which: Unit, x: Region | None = None, y: Region | None = None) -> PlannedLayer:
-    return PlannedLayer(which.name, Descriptor(unit=which), x=x, y=y)
-
+from qvit_hls.hw.scheduling.plan import Plan, PlannedLayer, Region
+from qvit_hls.hw.scheduling.vector import plan_layer_norm
 
 X = region(Memory.ACTIVATION, 0, 20, 16)
 H = region(Memory.ACTIVATION, 64, 20, 24)
 OTHER = region(Memory.ACTIVATION, 256, 20, 24)
 KEYS = region(Memory.DIGIT, 0, 20, 16)
+EXPONENTS = region(Memory.DIGIT, 512, 20, 20)
 RESIDUAL = region(Memory.WIDE, 0, 20, 16)
 SCORES = region(Memory.WIDE, 64, 20, 20)
+OTHER_SCORES = region(Memory.WIDE, 256, 20, 20)
+
+ADD = gemm(X, RESIDUAL, destination=Destination.WIDE_ADD)
+NORM = unit(Unit.LAYER_NORM, RESIDUAL, H, rows=16)
+SOFTMAX = unit(Unit.SOFTMAX, SCORES, EXPONENTS)
+CONTEXT = gemm(X, OTHER, EXPONENTS, Destination.ACTIVATION_TRANSPOSED, Scaling.RECIPROCAL)
 
 
-def after(*layers: PlannedLayer) -> list[int]:
+def scores(y: Region = SCORES) -> PlannedLayer:
+    return gemm(H, y, KEYS, Destination.SCORES, Scaling.CONSTANT)
+
+
+def after(*layers: PlannedLayer) -> list[After]:
     return dependencies(layers, CONFIG)
 
 
+NOTHING = After()
+FIRST_GEMM = After(gemms=1)
+FIRST_GEMM_BY_TILE = After(gemms=1, gemm_by_tile=True)
+
+
 def test_an_operand_that_nothing_wrote_waits_for_nothing() -> None:
-    assert after(gemm(X, H), gemm(OTHER, X)) == [0, 0]
+    assert after(gemm(X, H), gemm(OTHER, X)) == [NOTHING, NOTHING]
 
 
 def test_an_operand_waits_for_its_last_writer_and_not_for_layers_between() -> None:
-    assert after(gemm(OTHER, X), gemm(OTHER, X), gemm(OTHER, H), gemm(X, OTHER)) == [0, 0, 0, 2]
+    waits = after(gemm(OTHER, X), gemm(OTHER, X), gemm(OTHER, H), gemm(Region(X.tensor, 8, 8), OTHER))
+    assert waits == [NOTHING, NOTHING, NOTHING, After(gemms=2)]
 
 
-def test_a_vector_unit_waits_for_all_layers() -> None:
-    assert after(gemm(X, H), unit(Unit.LAYER_NORM, RESIDUAL, X), unit(Unit.STORE_RESULT, RESIDUAL)) == [
-        0,
-        1,
-        2,
-    ]
+def test_layers_are_counted_in_the_lane_that_runs_them() -> None:
+    other_norm = unit(Unit.LAYER_NORM, SCORES, X, rows=20)
+    waits = after(other_norm, gemm(OTHER, RESIDUAL), NORM, gemm(Region(H.tensor, 8, 8), OTHER))
+    assert waits[2:] == [After(gemms=1), After(vectors=2)]
 
 
-def test_a_layer_behind_its_operands_writer_goes_by_token_tile() -> None:
-    assert after(gemm(X, H), gemm(H, OTHER)) == [0, 1 | BY_TOKEN_TILE]
+def test_a_layer_goes_by_token_tile_behind_the_layer_that_writes_its_operand_so() -> None:
+    assert after(gemm(X, H), gemm(H, OTHER))[1] == FIRST_GEMM_BY_TILE
+    assert after(gemm(X, H), gemm(X, OTHER), gemm(H, X))[2] == FIRST_GEMM_BY_TILE
+    assert after(ADD, NORM)[1] == FIRST_GEMM_BY_TILE
+    assert after(scores(), SOFTMAX)[1] == FIRST_GEMM_BY_TILE
+    assert after(NORM, gemm(H, OTHER))[1] == After(vectors=1, vector_by_tile=True)
 
 
 def test_only_the_whole_operand_goes_by_token_tile() -> None:
-    later_words = Region(H.tensor, 8, 8)
-    assert after(gemm(X, H), gemm(later_words, OTHER)) == [0, 1]
-    wider_apart = region(Memory.ACTIVATION, 64, 20, 16)
-    assert after(gemm(X, H), gemm(wider_apart, OTHER)) == [0, 1]
-    more_tokens = region(Memory.ACTIVATION, 64, 21, 24)
-    assert after(gemm(X, H), gemm(more_tokens, OTHER)) == [0, 1]
-    fewer_tokens = region(Memory.ACTIVATION, 64, 3, 24)
-    assert after(gemm(X, H), gemm(fewer_tokens, OTHER)) == [0, 1 | BY_TOKEN_TILE]
-    fewer_channels = Region(H.tensor, 8)
-    assert after(gemm(X, H), gemm(fewer_channels, OTHER)) == [0, 1 | BY_TOKEN_TILE]
+    def last(read: Region) -> After:
+        return after(gemm(X, H), gemm(read, OTHER))[1]
+
+    assert last(Region(H.tensor, 8, 8)) == FIRST_GEMM  # from a later word on
+    assert last(region(Memory.ACTIVATION, 64, 20, 16)) == FIRST_GEMM  # token tiles are closer together
+    assert last(region(Memory.ACTIVATION, 64, 21, 24)) == FIRST_GEMM  # more tokens
+    assert last(region(Memory.ACTIVATION, 64, 3, 24)) == FIRST_GEMM_BY_TILE
+    assert last(Region(H.tensor, 8)) == FIRST_GEMM_BY_TILE
 
 
-def test_transposed_results_vector_units_and_earlier_layers_do_not_go_by_token_tile() -> None:
+def test_transposed_results_exponents_and_digits_do_not_go_by_token_tile() -> None:
     transposed = gemm(X, H, destination=Destination.ACTIVATION_TRANSPOSED)
-    assert after(transposed, gemm(H, OTHER)) == [0, 1]
-    assert after(unit(Unit.LAYER_NORM, RESIDUAL, H), gemm(H, OTHER)) == [0, 1]
-    assert after(gemm(X, H), gemm(X, OTHER), gemm(H, X)) == [0, 0, 1]
-
-
-def test_digits_wait_for_their_writer_and_never_go_by_token_tile() -> None:
+    assert after(transposed, gemm(H, OTHER))[1] == FIRST_GEMM
     keys = gemm(X, KEYS, destination=Destination.DIGIT)
-    scores = gemm(H, SCORES, KEYS, Destination.SCORES, Scaling.CONSTANT)
-    assert after(keys, gemm(X, OTHER), scores) == [0, 0, 1]
-    assert after(keys, gemm(X, H), scores) == [0, 0, 2]
+    assert after(keys, gemm(X, OTHER), scores())[2] == FIRST_GEMM
+    assert after(SOFTMAX, CONTEXT)[1] == After(vectors=1)
 
 
 def test_an_accumulated_result_is_read() -> None:
-    add = gemm(X, RESIDUAL, destination=Destination.WIDE_ADD)
-    assert after(add, gemm(H, OTHER), add) == [0, 0, 1]
+    assert after(ADD, gemm(OTHER, H), ADD)[2] == FIRST_GEMM
     write = gemm(X, RESIDUAL, destination=Destination.WIDE)
-    assert after(write, gemm(H, OTHER), write) == [0, 0, 0]
+    assert after(write, gemm(OTHER, H), write)[2] == NOTHING
 
 
-def test_an_operand_that_is_also_accumulated_into_waits_for_all_of_it() -> None:
-    add = gemm(X, RESIDUAL, destination=Destination.WIDE_ADD)
-    onto_itself = gemm(Region(RESIDUAL.tensor, 16), RESIDUAL, destination=Destination.WIDE_ADD)
-    assert after(add, onto_itself) == [0, 1]
+def test_within_the_lane_of_gemms_nothing_waits_for_readers() -> None:
+    assert after(gemm(X, H), gemm(OTHER, X)) == [NOTHING, NOTHING]
 
 
-def test_normalizers_are_those_of_the_last_softmax() -> None:
-    context = gemm(X, H, KEYS, Destination.ACTIVATION_TRANSPOSED, Scaling.RECIPROCAL)
-    softmax = unit(Unit.SOFTMAX, SCORES, region(Memory.DIGIT, 512, 20, 20))
-    assert after(softmax, gemm(OTHER, X), context) == [0, 0, 2]
-    assert after(softmax, gemm(OTHER, H), context) == [0, 0, 1]
+def test_what_the_other_lane_still_reads_or_writes_is_not_overwritten() -> None:
+    write = gemm(X, SCORES, destination=Destination.WIDE)
+    assert after(SOFTMAX, write)[1] == After(vectors=1)
+    assert after(NORM, gemm(X, H))[1] == After(vectors=1)
+    assert after(gemm(H, OTHER), NORM)[1] == FIRST_GEMM
+    assert after(gemm(X, H), NORM)[1] == FIRST_GEMM
+    assert after(gemm(X, OTHER, EXPONENTS), SOFTMAX)[1] == FIRST_GEMM
+
+
+def test_maxima_and_normalizers_have_two_banks() -> None:
+    def heads(count: int) -> list[After]:
+        layers = []
+        for head in range(count):
+            y = region(Memory.WIDE, 128 * head, 20, 20)
+            exponents = region(Memory.DIGIT, 512 + 128 * head, 20, 20)
+            x, result = (region(Memory.ACTIVATION, base + 128 * head, 20, 16) for base in (512, 2048))
+            product = gemm(x, result, exponents, Destination.ACTIVATION_TRANSPOSED, Scaling.RECIPROCAL)
+            layers += [scores(y), unit(Unit.SOFTMAX, y, exponents), product]
+        return after(*layers)
+
+    assert heads(4) == [
+        *(NOTHING, After(gemms=1, gemm_by_tile=True), After(vectors=1)),
+        *(NOTHING, After(gemms=3, gemm_by_tile=True), After(vectors=2)),
+        # The maxima of the first head and its normalisers make way for those of the third.
+        *(After(vectors=1), After(gemms=5, gemm_by_tile=True), After(vectors=3)),
+        *(After(vectors=2), After(gemms=7, gemm_by_tile=True), After(vectors=4)),
+    ]
+
+
+def test_a_softmax_waits_for_the_context_whose_normalizers_it_overwrites() -> None:
+    def only_softmax(head: int) -> PlannedLayer:
+        return unit(
+            Unit.SOFTMAX,
+            region(Memory.WIDE, 128 * head, 20, 20),
+            region(Memory.DIGIT, 1024 + 128 * head, 20, 20),
+        )
+
+    waits = after(only_softmax(0), only_softmax(1), CONTEXT, only_softmax(2), only_softmax(3))
+    assert [wait.gemms for wait in waits] == [0, 0, 0, 1, 0]
+
+
+def test_moments_belong_to_one_addition_at_a_time() -> None:
+    elsewhere = gemm(X, SCORES, destination=Destination.WIDE_ADD)
+    assert after(ADD, NORM, elsewhere)[2] == After(vectors=1)
+    # A LayerNorm that takes its moments itself puts them where those of additions are.
+    own = unit(Unit.LAYER_NORM, OTHER_SCORES, H)
+    assert after(ADD, own)[1] == FIRST_GEMM
+    assert after(own, ADD)[1] == After(vectors=1)
+
+
+@pytest.mark.parametrize(
+    "alone",
+    [
+        unit(Unit.LOAD_RESIDUAL, y=OTHER_SCORES),
+        unit(Unit.MEAN_TOKENS, OTHER_SCORES, region(Memory.WIDE, 512, 1, 20)),
+        unit(Unit.STORE_RESULT, OTHER_SCORES),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_units_that_do_not_give_way_run_while_no_gemm_does(alone: PlannedLayer) -> None:
+    waits = after(gemm(X, H), NORM, gemm(X, OTHER), alone, gemm(OTHER, X))
+    assert waits[3] == After(gemms=2, vectors=1)
+    assert waits[4].vectors == 2
+
+
+def test_every_gemm_waits_for_the_image_but_the_image_for_nothing() -> None:
+    image = unit(Unit.LOAD_IMAGE, y=X)
+    constant = unit(Unit.LOAD_RESIDUAL, y=RESIDUAL)
+    assert after(image, constant, gemm(OTHER, H)) == [NOTHING, NOTHING, After(vectors=2)]
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_a_transformers_layers(pooling: str) -> None:
-    layers = schedule(network(pooling=pooling), CONFIG).layers
-    index = {layer.name: i for i, layer in enumerate(layers)}
-    found = {layer.name: layer.descriptor.after for layer in layers}
-    block = "blocks.0"
+    layers = program(pooling).layers
+    found = {layer.name: After.of_word(layer.descriptor.after) for layer in layers}
+    done: dict[str, int] = {}
+    for lane in (True, False):
+        names = [layer.name for layer in layers if (layer.descriptor.unit == Unit.GEMM) == lane]
+        done |= {name: count for count, name in enumerate(names, 1)}
+    block, last = "blocks.0", "blocks.1"
 
-    def done(name: str) -> int:
-        return index[name] + 1
-
-    norm = done(f"{block}.norm1")
-    assert [found[f"{block}.attn.{part}"] for part in ("q", "k", "v[0]", "v[1]")] == [norm] * 4
-    assert found[f"{block}.attn.scores[0]"] == done(f"{block}.attn.k")
-    # Nothing that the second head's scores read is written by the first head.
-    assert found[f"{block}.attn.scores[1]"] == done(f"{block}.attn.k")
-    for head in (0, 1):
-        assert found[f"{block}.attn.softmax[{head}]"] == index[f"{block}.attn.softmax[{head}]"]
-        assert found[f"{block}.attn.context[{head}]"] == done(f"{block}.attn.softmax[{head}]")
-    assert found[f"{block}.attn.proj"] == done(f"{block}.attn.context[1]")
-    assert found[f"{block}.mlp.fc1"] == done(f"{block}.norm2")
-    assert found[f"{block}.mlp.fc2"] == done(f"{block}.mlp.fc1") | BY_TOKEN_TILE
-    for layer in layers:
-        if layer.descriptor.unit != Unit.GEMM:
-            assert layer.descriptor.after == index[layer.name]
-
-
-def touched(region: Region, config: AcceleratorConfig) -> set[tuple[int, int]]:
-    """Memory and word of every value, one by one."""
-    tensor = region.tensor
-    first = tensor.base + region.column
-    return {
-        (tensor.memory, (first + t // config.tile_tokens * tensor.stride + c) // config.tile_depth)
-        for t in range(tensor.tokens)
-        for c in range(region.channels)
-    }
-
-
-def brute_force(layers: list[PlannedLayer], config: AcceleratorConfig, index: int) -> int:
-    """Compare what a layer reads with what each earlier layer writes."""
-    layer = layers[index]
-    d = layer.descriptor
-    if d.unit != Unit.GEMM:
-        return index
-    reads = {"x": layer.x, "digits": layer.digits}
-    if d.destination == Destination.WIDE_ADD:
-        reads["y"] = layer.y
-    latest = {}
-    for name, read in reads.items():
-        latest[name] = max(
-            (
-                j + 1
-                for j, other in enumerate(layers[:index])
-                if read is not None
-                and other.y is not None
-                and touched(read, config) & touched(other.y, config)
-            ),
-            default=0,
-        )
-    if d.scaling == Scaling.RECIPROCAL:
-        latest["normalizer"] = max(
-            (j + 1 for j, other in enumerate(layers[:index]) if other.descriptor.unit == Unit.SOFTMAX),
-            default=0,
-        )
-    needed = max(latest.values())
-    before = layers[index - 1] if index else None
-    others = max(value for name, value in latest.items() if name != "x")
-    if (
-        needed == index > others
-        and before is not None
-        and before.descriptor.unit == Unit.GEMM
-        and before.descriptor.destination == Destination.ACTIVATION
-        and d.digit_source == DigitSource.STREAM
-        and layer.x is not None
-        and before.y is not None
-        and layer.x.tensor is before.y.tensor
-        and layer.x.column == before.y.column
+    for part in ("q", "k", "v[0]", "v[1]", "v[2]"):
+        wait = found[f"{block}.attn.{part}"]
+        assert (wait.vectors, wait.vector_by_tile) == (done[f"{block}.norm1"], True)
+    for head in range(3):
+        assert found[f"{block}.attn.scores[{head}]"].gemms == done[f"{block}.attn.k"]
+        wait = found[f"{block}.attn.softmax[{head}]"]
+        assert (wait.gemms, wait.gemm_by_tile) == (done[f"{block}.attn.scores[{head}]"], True)
+        wait = found[f"{block}.attn.context[{head}]"]
+        assert (wait.vectors, wait.vector_by_tile) == (done[f"{block}.attn.softmax[{head}]"], False)
+    wait = found[f"{block}.attn.proj"]
+    assert (wait.gemms, wait.gemm_by_tile) == (done[f"{block}.attn.context[2]"], False)
+    for norm, addition in (
+        *(("blocks.0.norm1", "patch_embed"), ("blocks.0.norm2", "blocks.0.attn.proj")),
+        *(("blocks.1.norm1", "blocks.0.mlp.fc2"), ("blocks.1.norm2", "blocks.1.attn.proj")),
     ):
-        needed += BY_TOKEN_TILE
-    return needed
+        assert (found[norm].gemms, found[norm].gemm_by_tile) == (done[addition], True)
+    assert (found[f"{last}.mlp.fc1"].vectors, found[f"{last}.mlp.fc1"].vector_by_tile) == (
+        done[f"{last}.norm2"],
+        True,
+    )
+    assert (found[f"{last}.mlp.fc2"].gemms, found[f"{last}.mlp.fc2"].gemm_by_tile) == (
+        done[f"{last}.mlp.fc1"],
+        True,
+    )
+    assert found["result"] == After(done["head"], done["result"] - 1)
 
 
-@st.composite
-def plans(draw: st.DrawFn) -> list[PlannedLayer]:
-    """Layers on tensors that share memory where their lifetimes allow it."""
-    tokens = draw(st.integers(1, 40))
-    pools: dict[Memory, list[Tensor]] = {
-        memory: [] for memory in (Memory.ACTIVATION, Memory.DIGIT, Memory.WIDE)
-    }
-    layers: list[PlannedLayer] = []
-    tensors: list[Tensor] = []
-
-    def some_region(memory: Memory, fresh: bool) -> Region:
-        if fresh or not pools[memory]:
-            pools[memory].append(Tensor(str(len(tensors)), memory, tokens, draw(st.integers(1, 40))))
-            tensors.append(pools[memory][-1])
-        tensor = draw(st.sampled_from(pools[memory][-3:]))
-        words = -(-tensor.channels // CONFIG.tile_depth)
-        first = draw(st.integers(0, words - 1)) * CONFIG.tile_depth * draw(st.integers(0, 1))
-        tensor.touch(len(layers))
-        return Region(tensor, draw(st.integers(1, tensor.channels - first)), first)
-
-    for _ in range(draw(st.integers(1, 14))):
-        kind = draw(st.sampled_from(("gemm", "gemm", "gemm", "chain", "norm", "softmax")))
-        fresh = draw(st.booleans())
-        if kind == "norm":
-            layers.append(
-                unit(Unit.LAYER_NORM, some_region(Memory.WIDE, False), some_region(Memory.ACTIVATION, fresh))
-            )
-            continue
-        if kind == "softmax":
-            layers.append(
-                unit(Unit.SOFTMAX, some_region(Memory.WIDE, False), some_region(Memory.DIGIT, fresh))
-            )
-            continue
-        previous = layers[-1].y if layers else None
-        if kind == "chain" and previous is not None and previous.tensor.memory == Memory.ACTIVATION:
-            previous.tensor.touch(len(layers))
-            x = previous
-        else:
-            x = some_region(Memory.ACTIVATION, False)
-        destination = draw(st.sampled_from(list(Destination)))
-        memory = {
-            Destination.ACTIVATION: Memory.ACTIVATION,
-            Destination.ACTIVATION_TRANSPOSED: Memory.ACTIVATION,
-            Destination.DIGIT: Memory.DIGIT,
-        }.get(destination, Memory.WIDE)
-        digits = some_region(Memory.DIGIT, False) if draw(st.booleans()) else None
-        scaling = draw(st.sampled_from(list(Scaling)))
-        layers.append(gemm(x, some_region(memory, fresh), digits, destination, scaling))
-    place(tensors, CONFIG)
-    return layers
+def test_moments_come_from_the_drain_where_an_addition_wrote_all_that_is_normalized() -> None:
+    for pooling, own in (("cls", []), ("mean", ["norm"])):
+        layers = program(pooling).layers
+        norms = [layer for layer in layers if layer.descriptor.unit == Unit.LAYER_NORM]
+        assert [layer.name for layer in norms if layer.descriptor.rows == 0] == own
+        assert all(layer.descriptor.rows in (0, layer.descriptor.k) for layer in norms)
 
 
-@settings(max_examples=150, deadline=None)
-@given(plans())
-def test_dependencies_are_those_of_comparing_all_reads_with_all_writes(layers: list[PlannedLayer]) -> None:
-    assert dependencies(layers, CONFIG) == [brute_force(layers, CONFIG, i) for i in range(len(layers))]
+def test_moments_come_from_the_drain_only_while_they_are_those_of_this_value() -> None:
+    graph = network(pooling="mean")
+    node = graph["norm"]
+    x = region(Memory.WIDE, 0, 9, 12)
+
+    def rows(*before: PlannedLayer) -> int:
+        plan = Plan(graph, CONFIG, graph.users(), layers=list(before), values={node.inputs[0]: [x]})
+        plan_layer_norm(plan, node)
+        return plan.layers[-1].descriptor.rows
+
+    def addition(to: Region, rows: int, tokens: int = 9) -> PlannedLayer:
+        descriptor = Descriptor(unit=Unit.GEMM, tokens=tokens, rows=rows, destination=Destination.WIDE_ADD)
+        return PlannedLayer("addition", descriptor, y=to)
+
+    assert rows() == 0
+    assert rows(addition(x, 12)) == 12
+    assert rows(addition(x, 12), gemm(X, H)) == 12
+    assert rows(addition(x, 12, tokens=0)) == 0
+    assert rows(addition(x, 11)) == 0
+    assert rows(addition(Region(x.tensor, 4, 8), 4)) == 0
+    assert rows(addition(x, 12), addition(RESIDUAL, 16)) == 0
+    assert rows(addition(x, 12), unit(Unit.LAYER_NORM, RESIDUAL, H)) == 0
+
+
+def test_an_image_makes_way_when_the_last_gemm_that_reads_it_is_complete() -> None:
+    first = program("cls").layers[0].descriptor
+    assert (first.unit, first.rows) == (Unit.LOAD_IMAGE, 1)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from qvit_hls.hw.descriptor import (
-    AFTER_BY_TOKEN_TILE,
+    AFTER_COUNT_BITS,
     DESCRIPTOR_WORDS,
+    After,
     Descriptor,
     Destination,
     DigitSource,
@@ -75,9 +76,27 @@ def test_the_packed_struct_has_the_words_in_order_the_first_one_lowest() -> None
     members = packaged_members("descriptor_t")[::-1]
     assert [name for _, name in members] == [field.name for field in fields(Descriptor)]
     types = {packaged for _, packaged, _, _ in ENUMERATIONS}
-    assert {kind for kind, _ in members} == {"logic [31:0]", *types}
+    assert {kind for kind, _ in members} == {"logic [31:0]", "after_t", *types}
+    assert [name for kind, name in members if kind == "after_t"] == ["after"]
     assert f"localparam int DESCRIPTOR_WORDS = {DESCRIPTOR_WORDS};" in PACKAGE
-    assert f"localparam int AFTER_BY_TOKEN_TILE = {AFTER_BY_TOKEN_TILE};" in PACKAGE
+
+
+def test_the_packed_word_after_has_the_bits_that_are_written() -> None:
+    low, found = 0, {}
+    for kind, name in packaged_members("after_t")[::-1]:
+        width = re.fullmatch(r"logic(?: \[(\d+):0\])?", kind)
+        assert width is not None
+        bits = int(width[1] or 0) + 1
+        found[name] = (1 << bits) - 1 << low
+        low += bits
+    assert low == 32
+    most = (1 << AFTER_COUNT_BITS) - 1
+    assert found == {
+        "gemms": After(gemms=most).word(),
+        "vectors": After(vectors=most).word(),
+        "gemm_by_tile": After(gemm_by_tile=True).word(),
+        "vector_by_tile": After(vector_by_tile=True).word(),
+    }
 
 
 def test_row_parameters_are_packed_as_in_the_weight_stream() -> None:
@@ -120,3 +139,24 @@ def test_words_are_the_fields_as_unsigned_numbers() -> None:
 def test_a_field_outside_32_bits_is_refused(value: int) -> None:
     with pytest.raises(OverflowError):
         Descriptor(unit=0, tokens=value).words()
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        After(),
+        After(3, 5),
+        After(3, 5, gemm_by_tile=True),
+        After(3, 5, vector_by_tile=True),
+        After(32_767, 32_767, gemm_by_tile=True, vector_by_tile=True),
+    ],
+)
+def test_what_a_layer_waits_for_is_read_back_from_its_word(after: After) -> None:
+    assert After.of_word(after.word()) == after
+    assert Descriptor(unit=Unit.GEMM, after=after.word()).words()[31] == after.word()
+
+
+@pytest.mark.parametrize("after", [After(gemms=32_768), After(vectors=32_768)])
+def test_more_layers_than_can_be_counted_are_refused(after: After) -> None:
+    with pytest.raises(OverflowError, match=r"^layers wait for 32,768 others; 32,767 can be counted$"):
+        after.word()

@@ -28,14 +28,16 @@ def tensor_lists(draw: st.DrawFn) -> list[Tensor]:
 
 
 def overlap(a: Tensor, b: Tensor, config: AcceleratorConfig) -> bool:
-    """Whether two tensors are alive in the same layer and share an address."""
-    alive = a.memory == b.memory and max(a.first, b.first) <= min(a.last, b.last)
+    """Whether two tensors share an address and are alive in the same layer, or too close to each other."""
+    lead = 2 if config.mac == "rtl" else 0
+    alive = a.memory == b.memory and max(a.first, b.first) - lead <= min(a.last, b.last)
     return alive and max(a.base, b.base) < min(a.base + a.depth(config), b.base + b.depth(config))
 
 
 @settings(max_examples=200)
-@given(tensor_lists(), configurations())
-def test_no_two_live_tensors_overlap(tensors: list[Tensor], config: AcceleratorConfig) -> None:
+@given(tensor_lists(), configurations(), st.sampled_from(["hls", "rtl"]))
+def test_no_two_live_tensors_overlap(tensors: list[Tensor], config: AcceleratorConfig, mac: str) -> None:
+    config = config.model_copy(update={"mac": mac})
     depths = place(tensors, config)
     for index, tensor in enumerate(tensors):
         assert not any(overlap(tensor, other, config) for other in tensors[:index])
@@ -54,6 +56,33 @@ def test_memory_is_used_again() -> None:
         tensor.touch(index)
         tensor.touch(index + 1)
     assert place(tensors, config)[Memory.WIDE] == 2 * 16
+
+
+@pytest.mark.parametrize(("mac", "depth"), [("hls", 2 * 16), ("rtl", 4 * 16)])
+def test_a_place_stays_free_for_two_layers_before_one_that_may_begin_early(mac: str, depth: int) -> None:
+    config = configuration((8, 12, 8), mac=mac)
+    tensors = [Tensor(str(i), Memory.WIDE, 8, 16) for i in range(8)]
+    for index, tensor in enumerate(tensors):
+        tensor.touch(index)
+        tensor.touch(index + 1)
+    assert place(tensors, config)[Memory.WIDE] == depth
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_the_images_place_is_kept_for_the_next_one_where_that_is_loaded_ahead(ahead: bool) -> None:
+    config = configuration((8, 12, 8), mac="rtl", image_ahead=ahead)
+    image, *layers = schedule(network(), config).layers
+    d = image.descriptor
+    end = d.trace_base + -(-d.trace_tokens // config.tile_tokens) * d.trace_stride
+    places = [
+        (
+            other.trace_base,
+            other.trace_base + -(-other.trace_tokens // config.tile_tokens) * other.trace_stride,
+        )
+        for other in (layer.descriptor for layer in layers)
+        if other.trace_channels and other.trace_memory == Memory.ACTIVATION
+    ]
+    assert any(first < end and d.trace_base < last for first, last in places) == (not ahead)
 
 
 @pytest.mark.parametrize("tile", [(8, 12, 8), (2, 16, 2), (16, 2, 16), (24, 8, 4)])

@@ -24,11 +24,12 @@ def refusal(graph: Graph) -> tuple[str, ...]:
     return refused.value.problems
 
 
-def test_layers_are_in_the_order_of_the_graph_heads_one_by_one() -> None:
-    attention = [
-        f"blocks.0.attn.{part}[{head}]" for head in (0, 1) for part in ("scores", "softmax", "context")
-    ]
-    assert [layer.name for layer in schedule(compiled(), CONFIG).layers] == [
+def test_layers_are_in_the_order_of_the_graph_a_heads_context_behind_the_next_heads_scores() -> None:
+    block = {"heads": 3, "head_dim": 5, "mlp_hidden": 18}
+    order = ("scores[0]", "softmax[0]", "scores[1]", "softmax[1]", "context[0]")
+    order += ("scores[2]", "softmax[2]", "context[1]", "context[2]")
+    attention = [f"blocks.0.attn.{part}" for part in order]
+    assert [layer.name for layer in schedule(network(blocks=[block]), CONFIG).layers] == [
         "patch_embed.patches",
         "add.constant",
         "patch_embed",
@@ -37,6 +38,7 @@ def test_layers_are_in_the_order_of_the_graph_heads_one_by_one() -> None:
         "blocks.0.attn.k",
         "blocks.0.attn.v[0]",
         "blocks.0.attn.v[1]",
+        "blocks.0.attn.v[2]",
         *attention,
         "blocks.0.attn.proj",
         "blocks.0.norm2",

@@ -198,7 +198,8 @@ def _writes(layer: PlannedLayer, bank: int, config: AcceleratorConfig) -> Iterat
         yield _words(layer.y, config)
     if d.unit == Unit.GEMM and d.destination == Destination.SCORES:
         yield _MAXIMA, np.array([bank])
-    if d.unit == Unit.GEMM and d.destination == Destination.WIDE_ADD:
+    adds = d.unit == Unit.GEMM and d.destination == Destination.WIDE_ADD
+    if adds or (d.unit == Unit.LAYER_NORM and not d.rows):  # the unit keeps its own ones where those are
         yield _MOMENTS, np.zeros(1, np.int64)
     if d.unit == Unit.SOFTMAX:
         yield _NORMALIZERS, np.array([bank])

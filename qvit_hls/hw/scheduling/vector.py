@@ -74,15 +74,16 @@ def plan_layer_norm(plan: Plan, node: Node) -> None:
 
 
 def _added_throughout(plan: Plan, x: Region, tokens: int) -> bool:
-    """Whether the last addition to a residual stream wrote every channel of these first tokens."""
-    additions = (
-        layer for layer in reversed(plan.layers) if layer.descriptor.destination == Destination.WIDE_ADD
-    )
-    last = next(additions, None)
+    """Whether the moments on chip are those of all channels of these first tokens, by the last addition."""
+    last = next((layer for layer in reversed(plan.layers) if _makes_moments(layer.descriptor)), None)
     if last is None or last.y is None or last.y.tensor is not x.tensor:
         return False
     d = last.descriptor
     return (last.y.column, d.rows) == (x.column, x.channels) and tokens <= d.tokens
+
+
+def _makes_moments(d: Descriptor) -> bool:
+    return d.destination == Destination.WIDE_ADD or (d.unit == Unit.LAYER_NORM and d.rows == 0)
 
 
 def plan_take_token(plan: Plan, node: Node) -> None:
