@@ -8,16 +8,13 @@ evenly spaced.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from qvit_hls.hw.descriptor import Unit
 from qvit_hls.hw.timing.lanes import Lanes
 from qvit_hls.hw.timing.network import ABSENT, NetworkShape
-from qvit_hls.hw.timing.tiles import Numbers, Tiles
-from qvit_hls.hw.timing.vector_units import vector_work
-from qvit_hls.hw.timing.work import gemm_work
+from qvit_hls.hw.timing.tiles import Tiles
 
 #: What the cycles of a frame are spent on, as the MAC tile sees it.
 CAUSES = ("array", "padding", "drain", "operands", "weights", "change", "ends")
@@ -57,9 +54,7 @@ def frame_timing(network: NetworkShape, tiles: Tiles) -> FrameTiming:
         network: one network ``[L]``, or many ``[S, L]``.
         tiles: one accelerator, or many ``[N]``; with many networks, N is S or 1.
     """
-    by_layer = Tiles(**{f.name: _last_axis(getattr(tiles, f.name)) for f in fields(tiles)})
-    gemm, vector = gemm_work(network, by_layer), vector_work(network, by_layer)
-    lanes = Lanes(network, tiles, gemm, vector)
+    lanes = Lanes(network, tiles)
     for index in range(network.layers):
         lanes.layer(index)
 
@@ -67,12 +62,10 @@ def frame_timing(network: NetworkShape, tiles: Tiles) -> FrameTiming:
     before = np.stack(lanes.lane_complete, -1)
     waits = {name: np.stack(values, -1) for name, values in lanes.waits.items()}
     cycles = lanes.frame_end()
-    gemms = network.unit == Unit.GEMM
-    array = network.atom_macs / by_layer.lanes
-    steps = np.where(gemms, gemm.row_tiles * gemm.token_tiles * gemm.k_steps, 0.0)
+    array = network.atom_macs / tiles.per_layer().lanes
     causes = {name: values.sum(-1) for name, values in waits.items()}
     causes["array"] = np.broadcast_to(array.sum(-1), cycles.shape)
-    causes["padding"] = (steps - array).sum(-1)
+    causes["padding"] = lanes.steps - causes["array"]
     causes["ends"] = cycles - sum(causes.values())
     return FrameTiming(
         cycles=cycles,
@@ -83,8 +76,3 @@ def frame_timing(network: NetworkShape, tiles: Tiles) -> FrameTiming:
         waits=waits,
         array=array,
     )
-
-
-def _last_axis(value: Numbers) -> Numbers:
-    """Numbers of accelerators ``[N]`` against layers: ``[N, 1]``."""
-    return value[..., None] if isinstance(value, np.ndarray) and value.ndim else value

@@ -19,6 +19,8 @@ RING = 8
 DESCRIPTOR_WORDS = 32
 #: gemm_loader.sv, MOST_TILES: row tiles that are loaded and not yet multiplied.
 MOST_TILES = 6
+#: qvit_pkg.sv, GROUP_TILES: row tiles that take turns, as far as half of the weight buffer holds them.
+GROUP_TILES = 3
 #: gemm_drain.sv, STAGES: from a row's choice to its write.
 DRAIN_STAGES = 3 + REQUANTIZE_LATENCY + 3
 #: Vector units' multipliers: quotient bits (MULTIPLIER_BITS), and bits per stage of root and reciprocal.
@@ -41,6 +43,18 @@ TILE_TO_STEP = 2
 #: gemm_sequencer.sv to controller.sv: from the last step of a slot to the cycle in which others see that it
 #: is complete, without the MAC tile's latency and the drain's cycles.
 STEP_TO_COMPLETE = READ_LATENCY + DRAIN_STAGES + 1
+#: gemm_drain.sv: from a drain's last read of the wide memory to the cycle in which others see it complete.
+READ_TO_COMPLETE = 4
+#: qvit_engine.sv, CODE_BANKS: share of random rows, drained in pairs or singly, that write the banks that
+#: LayerNorm's step is for, where there are twice as many banks as rows drain.
+RANDOM_PAIR = 0.75
+RANDOM_ROW = 0.5
+#: The same of rows in order: cycles per slot, until the two take turns.
+TURNS = 0.5
+#: From the last step of a LayerNorm's token tile to the first one that the drain of the GEMM that reads it
+#: blocks, without the steps of the slot and the MAC tile's latency: the codes' write, the slot's begin, the
+#: drain's stages less LAYER_NORM_WRITE.
+CODES_TO_DRAIN = LAYER_NORM_WRITE + 1 + READ_LATENCY + 1 + DRAIN_STAGES - LAYER_NORM_WRITE
 #: gemm_sequencer.sv, gemm_drain.sv: how much longer the drain of a transposed layer's last slot takes, beside
 #: T_n / T_k cycles.
 TRANSPOSED_TAIL = 1

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 
 from qvit_hls.hw.descriptor import Destination, Unit
+from qvit_hls.hw.timing.columns import by_layer, different
 from qvit_hls.hw.timing.constants import (
+    CODES_TO_DRAIN,
     DESCRIPTOR_WORDS,
     END,
     LAYER_CHANGE,
     LOAD_LAYER,
     MOST_TILES,
+    RANDOM_PAIR,
+    RANDOM_ROW,
+    READ_TO_COMPLETE,
     RING,
     START,
     STEP_TO_COMPLETE,
     TILE_TO_STEP,
     TRANSPOSED_TAIL,
+    TURNS,
     UNIT_COMPLETE,
     UNIT_START,
     mac_latency,
 )
-from qvit_hls.hw.timing.loader import WeightRing, table_cycles
+from qvit_hls.hw.timing.loader import LoadedTiles, WeightRing, table_cycles
 from qvit_hls.hw.timing.network import ABSENT, NetworkShape
 from qvit_hls.hw.timing.tiles import Tiles
-from qvit_hls.hw.timing.vector_units import VectorWork
-from qvit_hls.hw.timing.work import GemmWork
+from qvit_hls.hw.timing.vector_units import vector_work
+from qvit_hls.hw.timing.work import GemmWork, gemm_work
 
-_Record = TypeVar("_Record", NetworkShape, GemmWork, VectorWork)
 _WAITS = ("drain", "operands", "weights", "change")
 
 
@@ -54,21 +58,27 @@ class Lanes:
         waits: cycles of the MAC tile that each layer loses, by cause.
     """
 
-    def __init__(self, network: NetworkShape, tiles: Tiles, gemm: GemmWork, vector: VectorWork) -> None:
+    def __init__(self, network: NetworkShape, tiles: Tiles) -> None:
         self._tiles = tiles
-        self._layers = _by_layer(network)
-        self._gemms, self._vectors = _by_layer(gemm), _by_layer(vector)
-        shape = np.broadcast_shapes(*(np.shape(getattr(gemm, f.name))[:-1] for f in fields(gemm)))
-        self._zero = np.zeros(np.broadcast_shapes(shape, np.shape(tiles.weight_depth)))
-        self._pipeline = STEP_TO_COMPLETE + mac_latency(tiles.activation_bits, tiles.tile_depth)
+        self._layers = by_layer(network)
+        distinct, places = different(self._layers)
+        columns = tiles.per_layer()
+        gemms, vectors = by_layer(gemm_work(distinct, columns)), by_layer(vector_work(distinct, columns))
+        self._gemms, self._vectors = [gemms[i] for i in places], [vectors[i] for i in places]
+        self._zero = np.zeros(np.broadcast_shapes(network.unit.shape[:-1], np.shape(tiles.tile_tokens)))
+        self._mac = mac_latency(tiles.activation_bits, tiles.tile_depth)
+        self._pipeline = STEP_TO_COMPLETE + self._mac
         self._block = np.asarray(tiles.tile_tokens) / np.asarray(tiles.tile_depth)
         self.begin: list[np.ndarray] = []
         self.complete: list[np.ndarray] = [self._zero]
         self.lane_complete: list[np.ndarray] = []
         self.waits: dict[str, list[np.ndarray]] = {name: [] for name in _WAITS}
         self._first_complete: list[np.ndarray] = [self._zero]
-        self._passed: list[np.ndarray] = []  # when nothing needs a layer's descriptor any more
-        self._drains: list[np.ndarray] = [self._zero]  # of a slot of each layer's last row tile
+        # When nothing needs the descriptors of the last RING layers any more.
+        self._passed = [self._zero] * RING
+        # Of each layer's last group of row tiles, per token tile: cycles of drains, and of slots.
+        self._drains: list[np.ndarray] = [self._zero]
+        self._groups: list[np.ndarray] = [self._zero]
         self._ring = WeightRing(2 * np.asarray(tiles.weight_depth), MOST_TILES, self._zero)
         self._state = {
             "known": self._zero + START,
@@ -87,8 +97,7 @@ class Lanes:
         unit, state = self._layers[index].unit, self._state
         present = unit != ABSENT
         known = state["known"] + DESCRIPTOR_WORDS
-        if index >= RING:
-            known = np.maximum(known, self._passed[index - RING] + DESCRIPTOR_WORDS)
+        known = np.maximum(known, self._passed[0] + DESCRIPTOR_WORDS)
         state["known"] = np.where(present, known, state["known"])
         lanes: list[tuple[np.ndarray, Callable[[int], _Outcome]]] = [
             (unit == Unit.GEMM, self._gemm),
@@ -98,7 +107,7 @@ class Lanes:
         # An absent layer is complete with what its lane completed before.
         begin, waits = self._zero, dict.fromkeys(_WAITS, self._zero)
         complete = first = self._zero
-        drain = self._zero
+        drain = group = self._zero
         for mask, run in lanes:
             if not mask.any():
                 continue
@@ -116,7 +125,8 @@ class Lanes:
             first = chosen(outcome.first_complete, first)
             waits = {name: chosen(outcome.waits.get(name, self._zero), waits[name]) for name in _WAITS}
             if run == self._gemm:
-                drain = chosen(self._gemms[index].last_drain + self._zero, drain)
+                drain = chosen(self._gemms[index].last_drains + self._zero, drain)
+                group = chosen(self._gemms[index].last_group + self._zero, group)
         if not present.all():
             lane = state["gemm_complete"] if (unit == Unit.GEMM).any() else state["vector_complete"]
             complete, first = np.where(present, complete, lane), np.where(present, first, lane)
@@ -124,12 +134,25 @@ class Lanes:
         self.complete.append(complete)
         self._first_complete.append(first)
         self._drains.append(drain)
+        self._groups.append(group)
         self.lane_complete.append(np.where(unit == Unit.GEMM, gemm_before, vector_before))
         passed = np.where(unit == Unit.GEMM, state["last_step"] + 1, state["vector_complete"])
         passed = np.maximum(passed, state["load_free"])
-        self._passed.append(np.maximum(passed, self._passed[-1]) if self._passed else passed)
+        passed = np.maximum(passed, self._passed[-1])
+        if present.all():
+            self._passed = [*self._passed[1:], passed]
+        else:
+            later = [*self._passed[1:], passed]
+            self._passed = [np.where(present, n, o) for n, o in zip(later, self._passed, strict=True)]
         for name in _WAITS:
             self.waits[name].append(waits[name])
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Steps of the MAC tile for all layers."""
+        steps = [work.row_tiles * work.token_tiles * work.k_steps for work in self._gemms]
+        gemms = [layer.unit == Unit.GEMM for layer in self._layers]
+        return sum((np.where(g, s, 0.0) for g, s in zip(gemms, steps, strict=True)), self._zero)
 
     def frame_end(self) -> np.ndarray:
         """When the frame is complete, and the next one's image is loaded."""
@@ -140,14 +163,17 @@ class Lanes:
     def _operands(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """When the first and the last token tile of a layer may be read."""
         layer = self._layers[index]
+        single = layer.tokens <= self._tiles.tile_tokens
         first = last = self._zero
         for after, by_tile in (
             (layer.after_gemm, layer.gemm_by_tile),
             (layer.after_vector, layer.vector_by_tile),
         ):
             complete = _at(self.complete, after)
-            first = np.maximum(first, np.where(by_tile > 0, _at(self._first_complete, after), complete))
-            last = np.maximum(last, complete)
+            begun = np.where(by_tile > 0, _at(self._first_complete, after), complete)
+            first = np.maximum(first, begun)
+            # A layer of one token tile waits for no other.
+            last = np.maximum(last, np.where(single, begun, complete))
         return first, last
 
     def _gemm(self, index: int) -> _Outcome:
@@ -162,34 +188,61 @@ class Lanes:
         load = np.maximum(load, self._ring.room_for(1.0, work.k_steps))
         weights = load + work.load_first + TILE_TO_STEP
 
-        # The array: the first row tile follows its operands, later ones find them complete.
+        # The array: the first group of row tiles follows its operands, later ones find them complete.
         change = np.maximum(state["last_step"] + LAYER_CHANGE + state["skipped"], state["known"])
         begin = np.maximum(np.maximum(change, ready), weights)
         first_end = np.maximum(begin + work.k_steps - 1, state["drained"])
-        row_free = first_end + several * work.first_slot
-        row_end = np.maximum(row_free, all_ready + work.k_steps - 1)
-        end = row_end + work.between - several * work.first_slot
-        # Bound by the loader: from its first row tile on, or from when those loaded ahead are used up.
-        behind = work.row_tiles - self._ring.tiles(work.k_steps)
-        used_up = row_end + 1 + np.maximum(behind, 0) * work.load_all / work.row_tiles
-        loaded = np.where(behind > 0, np.maximum(load + work.load_all, used_up), load + work.load_all)
-        bound = loaded + TILE_TO_STEP + work.k_steps - 1 + several * work.last_slot
+        group_free = first_end + several * work.first_group
+        group_ready = np.maximum(group_free, all_ready + work.k_steps - 1)
+        rest = work.between - several * work.first_group
+        end = group_ready + rest
+        # Bound by the loader: each time from the first step with a row tile that has just been loaded, the
+        # last one of the first group, of the group before the last one, and of all. Those that do not fit
+        # beside the first groups wait until these are used up, or until the layer before is done.
+        group_end = group_ready + work.first_group - work.k_steps
+        slot = work.first_group / work.group
+        each = work.load_all / work.row_tiles
+        fit = np.minimum(self._ring.tiles(work.k_steps), work.row_tiles)
+        used_up = group_end - (work.group - 1) * slot + (work.row_tiles - fit) * each
+        loaded = np.maximum(load + work.load_all, np.where(work.row_tiles > fit, used_up, 0.0))
+        room = self._ring.room_for(fit, work.k_steps) + (work.row_tiles - fit + 1) * each
+        loaded = np.maximum(loaded, room)
+        groups = np.ceil(work.row_tiles / work.group)
+        last_tiles = work.row_tiles - (groups - 1) * work.group
+        before_last = loaded - work.load_last_group + several * work.first_group
+        before_last = before_last + work.token_tiles * work.last_group
+        bound = loaded + several * work.last_group
+        bound = np.where(groups > 1, np.maximum(bound, before_last), bound)
+        by_group = load + work.load_group + work.between - (work.group - 1) * slot
+        bound = np.maximum(bound, by_group) + TILE_TO_STEP + work.k_steps - 1
         weight_wait = np.maximum(bound - end, 0.0)
         end = end + weight_wait
 
-        spacing = np.where(work.row_tiles > 1, (end - row_end) / np.maximum(work.row_tiles - 1, 1), 0.0)
-        tiles = np.where(layer.unit == Unit.GEMM, work.row_tiles, 0.0)
-        self._ring.push(tiles, work.k_steps, end, spacing)
+        total = np.where(groups > 1, (end - group_end) / np.maximum(groups - 1, 1), 0.0)
+        self._ring.push(
+            LoadedTiles(
+                tiles=np.where(layer.unit == Unit.GEMM, work.row_tiles, 0.0),
+                k_steps=work.k_steps,
+                group=work.group,
+                last=last_tiles,
+                end=end,
+                group_cycles=total,
+                last_cycles=np.minimum(
+                    work.token_tiles * work.last_group, np.where(groups > 1, total, np.inf)
+                ),
+                slot=work.last_group / last_tiles,
+            )
+        )
         transposed = layer.destination == Destination.ACTIVATION_TRANSPOSED
         tail = np.where(transposed, self._block + TRANSPOSED_TAIL, 0.0)
         complete = end + self._pipeline + work.last_drain + tail
         return _Outcome(
             begin=begin,
-            first_complete=complete - several * work.last_slot,
+            first_complete=complete - several * work.last_group,
             complete=complete,
             waits={
                 "drain": first_end - begin - work.k_steps + 1 + work.drain_bound,
-                "operands": np.maximum(ready - change, 0.0) + row_end - row_free,
+                "operands": np.maximum(ready - change, 0.0) + group_ready - group_free,
                 "weights": begin - np.maximum(change, ready) + weight_wait,
                 "change": change - state["last_step"] - 1,
             },
@@ -211,8 +264,9 @@ class Lanes:
         residual = layer.unit == Unit.LOAD_RESIDUAL
         load = np.where(residual, np.maximum(load, all_ready) + work.stream, load)
         begin = np.maximum(np.maximum(state["vector_complete"], ready), load) + UNIT_START
-        first = begin + work.first
-        last = first + (work.token_tiles - 1) * work.per_tile + self._stalls(index, begin, all_ready)
+        of_first, stalls = self._stalls(index, begin)
+        first = begin + work.first + of_first
+        last = begin + work.first + (work.token_tiles - 1) * work.per_tile + stalls
         complete = np.maximum(last, all_ready + work.last) + work.tail + UNIT_COMPLETE
         image = layer.unit == Unit.LOAD_IMAGE
         return _Outcome(
@@ -228,45 +282,57 @@ class Lanes:
             },
         )
 
-    def _stalls(self, index: int, begin: np.ndarray, all_ready: np.ndarray) -> np.ndarray:
-        """Cycles in which LayerNorm leaves a memory to the drain of the GEMM before it or behind it."""
+    def _stalls(self, index: int, begin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cycles in which LayerNorm leaves a memory to the drain: in its first token tile, and in all."""
         layer, work = self._layers[index], self._vectors[index]
         if not (layer.unit == Unit.LAYER_NORM).any():
-            return self._zero
+            return self._zero, self._zero
         several = work.token_tiles - 1
-        before = _at(self._first_complete, layer.after_gemm)
-        slot = (all_ready - before) / np.maximum(several, 1)
-        left = np.clip((all_ready - begin - work.latency) / np.maximum(slot, 1), 0, several)
-        stalls = np.where(layer.gemm_by_tile > 0, left * _at(self._drains, layer.after_gemm), 0.0)
+        # Steps find room beside the reads of the drain before it, as long as that goes on. These end a few
+        # cycles before the last token tile is seen to be complete.
+        source_end, drain = _at(self.complete, layer.after_gemm), _at(self._drains, layer.after_gemm)
+        group = np.maximum(_at(self._groups, layer.after_gemm), 1)
+        beside = np.maximum(source_end - READ_TO_COMPLETE - begin - work.latency, 0) * drain / group
+        per_step = drain / np.maximum(group - drain, 1e-9)
+        follows = layer.gemm_by_tile > 0
+        of_first = np.where(follows, np.minimum(work.steps * per_step, beside), 0.0)
+        stalls = np.where(follows, np.minimum(work.token_tiles * work.steps * per_step, beside), 0.0)
+        # Drains of the GEMM that follows token tile by token tile, until the last codes are written.
         following = index + 1
         while following < len(self._layers) and not (self._layers[following].unit == Unit.GEMM).any():
             following += 1
         if following < len(self._layers):
-            reader = self._layers[following]
+            reader, follower = self._layers[following], self._gemms[following]
+            lag = CODES_TO_DRAIN + follower.k_steps + self._mac
+            pace = np.maximum(np.maximum(work.per_tile, follower.first_group) / follower.group, 1)
+            slots = np.clip(np.floor((several * work.per_tile - lag) / pace) + 1, 0, several * follower.group)
+            each = self._blocked_cycles(reader, follower) / follower.group
             writes = (reader.vector_by_tile > 0) & (reader.destination == Destination.ACTIVATION)
-            stalls = stalls + np.where(
-                writes, np.maximum(several - 1, 0) * self._gemms[following].first_drain, 0.0
-            )
-        return np.where(layer.unit == Unit.LAYER_NORM, stalls, 0.0)
+            stalls = stalls + np.where(writes, slots * each, 0.0)
+        norm = layer.unit == Unit.LAYER_NORM
+        return np.where(norm, of_first, 0.0), np.where(norm, stalls, 0.0)
 
+    def _blocked_cycles(self, reader: NetworkShape, work: GemmWork) -> np.ndarray:
+        """Of the drains of a group's slots into the activation memory, cycles that LayerNorm loses.
 
-def _by_layer(record: _Record) -> list[_Record]:
-    """A record of arrays ``[..., L]`` as L records; each array is contiguous."""
-    shape = np.broadcast_shapes(*(np.shape(getattr(record, f.name)) for f in fields(record)))
-    moved = {
-        f.name: np.ascontiguousarray(np.moveaxis(np.broadcast_to(getattr(record, f.name), shape), -1, 0))
-        for f in fields(record)
-    }
-    return [type(record)(**{name: values[i] for name, values in moved.items()}) for i in range(shape[-1])]
+        Rows in the order of their channels take turns with LayerNorm's banks after one cycle; others fall on
+        them as random ones do.
+        """
+        rows = np.asarray(self._tiles.drain_rows)
+        turns = np.minimum(work.first_drains, TURNS * work.group)
+        in_order = (reader.table_entries > 0) | (reader.rows8 == 0) | (reader.rows8 == reader.rows)
+        pairs = RANDOM_PAIR * work.first_drains
+        singles = RANDOM_ROW * work.first_drains8 + np.where(
+            work.first_drains > work.first_drains8, turns, 0.0
+        )
+        by_banks = np.where(in_order, turns, np.where(rows == 2, pairs, singles))
+        return np.where(2 * rows <= self._tiles.tile_depth, by_banks, work.first_drains)
 
 
 def _at(values: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
     """For each network, the value at its place."""
-    low, high = int(places.min()), int(places.max())
-    if low == high:
-        return values[low]
-    result = values[low]
-    for place in range(low + 1, high + 1):
-        if (here := places == place).any():
-            result = np.where(here, values[place], result)
+    different = np.unique(places)
+    result = values[int(different[0])]
+    for place in different[1:]:
+        result = np.where(places == place, values[int(place)], result)
     return result

@@ -15,15 +15,33 @@ _TABLE_BYTES_PER_WORD = 16
 
 
 @dataclass(frozen=True, eq=False)
-class _Loaded:
-    """Row tiles of a layer, counted through the frame; the array takes ``spacing`` cycles for one."""
+class LoadedTiles:
+    """Row tiles of a layer in the buffer, and when the array is done with them.
 
-    first_tile: np.ndarray
-    end_tile: np.ndarray
-    first_step: np.ndarray
+    Attributes:
+        tiles: how many; the last group has ``last`` of them, the others ``group``.
+        end: cycle of the last step; the last group takes ``last_cycles``, each other one ``group_cycles``.
+        slot: cycles from tile to tile within a group, when the array is done with them.
+    """
+
+    tiles: np.ndarray
     k_steps: np.ndarray
+    group: np.ndarray
+    last: np.ndarray
     end: np.ndarray
-    spacing: np.ndarray
+    group_cycles: np.ndarray
+    last_cycles: np.ndarray
+    slot: np.ndarray
+
+    def released(self, tiles: np.ndarray) -> np.ndarray:
+        """Cycle behind the last step of the first so many row tiles."""
+        behind = np.maximum(self.tiles - tiles, 0)
+        earlier = np.maximum(behind - self.last, 0)
+        groups = np.floor(earlier / self.group)
+        in_last = self.end - behind * self.slot
+        in_earlier = self.end - self.last_cycles - groups * self.group_cycles
+        in_earlier = in_earlier - (earlier - groups * self.group) * self.slot
+        return np.where(behind < self.last, in_last, in_earlier) + 1
 
 
 class WeightRing:
@@ -33,7 +51,7 @@ class WeightRing:
         self._capacity = np.asarray(steps, np.float64)
         self._most = tiles
         self._tiles = self._steps = np.zeros_like(like)
-        self._recent: deque[_Loaded] = deque(maxlen=_REMEMBERED)
+        self._recent: deque[tuple[np.ndarray, np.ndarray, LoadedTiles]] = deque(maxlen=_REMEMBERED)
 
     def tiles(self, k_steps: np.ndarray) -> np.ndarray:
         """Row tiles of so many steps that fit into the empty buffer."""
@@ -44,19 +62,19 @@ class WeightRing:
         by_tiles = self._tiles + tiles - self._most
         by_steps = self._steps + tiles * k_steps - self._capacity
         result = np.zeros_like(self._tiles)
-        for layer in self._recent:
-            steps_done = np.ceil((by_steps - layer.first_step) / np.maximum(layer.k_steps, 1))
-            needed = np.maximum(by_tiles, layer.first_tile + steps_done)
-            left = np.maximum(layer.end_tile - needed, 0)
-            here = (needed > layer.first_tile) & (layer.end_tile > layer.first_tile)
-            result = np.where(here, layer.end - left * layer.spacing + 1, result)
+        for first_tile, first_step, layer in self._recent:
+            steps_done = np.ceil((by_steps - first_step) / np.maximum(layer.k_steps, 1))
+            needed = np.maximum(by_tiles - first_tile, steps_done)
+            here = (needed > 0) & (layer.tiles > 0)
+            if here.any():
+                result = np.where(here, layer.released(needed), result)
         return result
 
-    def push(self, tiles: np.ndarray, k_steps: np.ndarray, end: np.ndarray, spacing: np.ndarray) -> None:
-        """A layer's row tiles have been loaded; the array is done with the last one in cycle ``end``."""
-        after = self._tiles + tiles
-        self._recent.append(_Loaded(self._tiles, after, self._steps, k_steps, end, spacing))
-        self._tiles, self._steps = after, self._steps + tiles * k_steps
+    def push(self, layer: LoadedTiles) -> None:
+        """A layer's row tiles have been loaded."""
+        self._recent.append((self._tiles, self._steps, layer))
+        self._tiles = self._tiles + layer.tiles
+        self._steps = self._steps + layer.tiles * layer.k_steps
 
 
 def table_cycles(entries: np.ndarray, tiles: Tiles) -> np.ndarray:

@@ -7,14 +7,11 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from qvit_hls.hw.descriptor import Descriptor, DigitSource, Scaling, Unit
-from qvit_hls.hw.program import Program
+from qvit_hls.hw.descriptor import After, Descriptor, Destination, DigitSource, Scaling, Unit
+from qvit_hls.hw.program import Layer, Program, StreamedWeights
 
 #: In place of a unit: no layer. Networks of fewer layers are filled up with it.
 ABSENT = -1
-_COUNT_BITS = 15
-_COUNT_MASK = (1 << _COUNT_BITS) - 1
-_VECTOR_BY_TILE, _GEMM_BY_TILE = 30, 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +26,8 @@ class NetworkShape:
         rows, rows8: output rows; how many have two digits. For LAYER_NORM, ``rows`` is not 0 where its
             moments are taken while the residual stream is written; for LOAD_IMAGE it is how many GEMMs
             must be complete before the next image may be loaded.
+        same_bank8, same_bank4: of the two-digit and of the one-digit rows, pairs that go to the same bank
+            where two rows drain per cycle; they are the last ones of their kind.
         from_memory: 1 where the digits come from the digit memory instead of the weight stream.
         destination: a Destination.
         table_entries: of the table in the stream, 0 without.
@@ -44,6 +43,8 @@ class NetworkShape:
     k_parts: np.ndarray
     rows: np.ndarray
     rows8: np.ndarray
+    same_bank8: np.ndarray
+    same_bank4: np.ndarray
     from_memory: np.ndarray
     destination: np.ndarray
     table_entries: np.ndarray
@@ -69,11 +70,12 @@ class NetworkShape:
     def of_program(cls, program: Program) -> NetworkShape:
         """The shape of a scheduled network."""
         descriptors = [layer.descriptor for layer in program.layers]
+        same_bank = [_same_bank(layer) for layer in program.layers]
         lanes = np.array([d.unit == Unit.GEMM for d in descriptors])
         gemms, vectors = np.flatnonzero(lanes) + 1, np.flatnonzero(~lanes) + 1
         columns = []
         heads: list[Descriptor] = []  # contexts whose result is still to be read
-        for d in descriptors:
+        for d, (same8, same4) in zip(descriptors, same_bank, strict=True):
             k, parts = d.k, 1
             if d.unit == Unit.GEMM and d.scaling == Scaling.RECIPROCAL:
                 heads.append(d)
@@ -81,7 +83,7 @@ class NetworkShape:
                 if d.x_base == heads[0].y_base:
                     k, parts = heads[0].tokens, len(heads)
                 heads = []
-            after_gemm, after_vector = d.after & _COUNT_MASK, d.after >> _COUNT_BITS & _COUNT_MASK
+            after = After.of_word(d.after)
             columns.append(
                 {
                     "unit": d.unit,
@@ -90,15 +92,17 @@ class NetworkShape:
                     "k_parts": parts,
                     "rows": d.rows,
                     "rows8": d.rows8,
+                    "same_bank8": same8,
+                    "same_bank4": same4,
                     "from_memory": d.digit_source == DigitSource.MEMORY,
                     "destination": d.destination,
                     "table_entries": d.table_entries,
                     "first_token": d.first_token,
                     "pixels": d.height * d.width,
-                    "after_gemm": gemms[after_gemm - 1] if after_gemm else 0,
-                    "after_vector": vectors[after_vector - 1] if after_vector else 0,
-                    "gemm_by_tile": d.after >> _GEMM_BY_TILE & 1,
-                    "vector_by_tile": d.after >> _VECTOR_BY_TILE & 1,
+                    "after_gemm": gemms[after.gemms - 1] if after.gemms else 0,
+                    "after_vector": vectors[after.vectors - 1] if after.vectors else 0,
+                    "gemm_by_tile": after.gemm_by_tile,
+                    "vector_by_tile": after.vector_by_tile,
                 }
             )
         return cls(**{f.name: np.array([int(c[f.name]) for c in columns], np.int64) for f in fields(cls)})
@@ -130,6 +134,22 @@ class NetworkShape:
             )
             moved[name] = place[latest[getattr(result, name)]]
         return replace(result, **moved)
+
+
+def _same_bank(layer: Layer) -> tuple[int, int]:
+    """Pairs of rows that go to the same bank, of two-digit and of one-digit rows.
+
+    Rows are streamed with even and odd channels in turn as far as there are both; the others pair up.
+    """
+    if layer.descriptor.destination == Destination.ACTIVATION_TRANSPOSED:
+        return 0, 0
+    for item in layer.stream:
+        if isinstance(item, StreamedWeights):
+            odd = item.parameters.channel % 2
+            kinds = odd[: item.rows8], odd[item.rows8 :]
+            left8, left4 = (abs(2 * int(kind.sum()) - len(kind)) // 2 for kind in kinds)
+            return left8, left4
+    return 0, 0
 
 
 def stack(shapes: Sequence[NetworkShape]) -> NetworkShape:

@@ -16,6 +16,7 @@ from qvit_hls.hw.timing.constants import (
     DESCRIPTOR_WORDS,
     DRAIN_STAGES,
     END,
+    GROUP_TILES,
     LAYER_NORM_WRITE,
     READ_LATENCY,
     RING,
@@ -32,6 +33,10 @@ from qvit_hls.hw.timing.simulate_vector import image_ahead, vector_lane
 from qvit_hls.hw.timing.tiles import Tiles
 from qvit_hls.hw.timing.timeline import Cause, Lane, Timeline
 
+#: Steps of a vector unit that a drain's cycle blocks.
+_BOTH = 3
+#: The same where rows go to channels in no order: as often as random ones, of pairs and of single rows.
+_RANDOM_BANKS = {2: (_BOTH, 1, _BOTH, 2), 1: (1, 1, 2, 2)}
 #: All operands are there.
 _ALL = 1 << 30
 
@@ -46,6 +51,8 @@ class LayerShape:
     k_parts: int
     rows: int
     rows8: int
+    same_bank8: int
+    same_bank4: int
     from_memory: int
     destination: int
     table_entries: int
@@ -67,7 +74,8 @@ class Engine:
         complete: which layers are complete; gemm_tiles, vector_tiles: token tiles of the running one of each
             lane that are.
         loaded: row tiles in the weight buffer, the first of them not before the cycle that stands with it.
-        norm_blocked, softmax_blocked: cycles in which these units leave a memory to the drain.
+        norm_blocked, softmax_blocked: cycles in which these units leave a memory to the drain, and for which
+            of their steps: bit 0 for even ones, bit 1 for odd ones, which write other banks.
     """
 
     layers: list[LayerShape]
@@ -86,8 +94,8 @@ class Engine:
     loaded: list[LoadedTile] = field(default_factory=list)
     free_steps: int = 0
     tiles_taken: int = 0
-    norm_blocked: set[int] = field(default_factory=set)
-    softmax_blocked: set[int] = field(default_factory=set)
+    norm_blocked: dict[int, int] = field(default_factory=dict)
+    softmax_blocked: dict[int, int] = field(default_factory=dict)
 
     def ready_tiles(self, layer: LayerShape) -> int:
         """Token tiles of a layer whose operands are there."""
@@ -107,6 +115,31 @@ class Engine:
             if (self.layers[other].unit == Unit.GEMM) == lane:
                 return self.complete[other]
         return True
+
+    def next_tile_ready(self, number: int) -> int | bool:
+        """Whether a row tile of the group may be used: True, the cycle from which it may, or False."""
+        if number >= len(self.loaded):
+            return False
+        ready = self.loaded[number].ready
+        return ready <= self.kernel.now or ready
+
+    def group_tiles(self, layer: LayerShape) -> int:
+        """Row tiles that take turns: as many as half of the weight buffer holds."""
+        return max(1, min(GROUP_TILES, self.tiles["weight_depth"] // self.k_steps(layer)))
+
+    def written_banks(self, layer: LayerShape, tile: RowTile, number: int) -> int:
+        """Which banks of the activation memory a slot's drain writes in a cycle, as in ``norm_blocked``.
+
+        Rows of one precision come in the order of their channels, and so do those of layers with a table.
+        Where precisions are mixed, two-digit rows fall on banks at random, and pairs of one-digit rows too.
+        """
+        drain_rows = self.tiles["drain_rows"]
+        if 2 * drain_rows > self.tiles["tile_depth"]:
+            return _BOTH
+        in_order = layer.table_entries or layer.rows8 in (0, layer.rows)
+        if in_order or (drain_rows == 1 and number >= tile.rows8):
+            return 1 << number % 2
+        return _RANDOM_BANKS[drain_rows][number % 4]
 
     def k_steps(self, layer: LayerShape) -> int:
         """Steps of a slot."""
@@ -193,41 +226,39 @@ def _gemm_lane(engine: Engine) -> Process:
         k_steps = engine.k_steps(layer)
         token_tiles = ceil_div(layer.tokens, tiles["tile_tokens"])
         transposed = layer.destination == Destination.ACTIVATION_TRANSPOSED
-        row_tile_list = engine.row_tiles(layer)
-        drains = drain_cycles(row_tile_list, tiles, transposed)
+        row_tiles_here = engine.row_tiles(layer)
+        drains = drain_cycles(layer, row_tiles_here, tiles)
         began = False
-        for number, drain in enumerate(drains):
-            waits_from = kernel.now
-            while not engine.loaded or engine.loaded[0].ready > kernel.now:
-                yield engine.loaded[0].ready if engine.loaded else None
-            weights_from, weights_to = waits_from, kernel.now
-            for token_tile in range(token_tiles):
+        for first in range(0, len(drains), group := engine.group_tiles(layer)):
+            numbers = range(first, min(first + group, len(drains)))
+            for token_tile, number in ((t, n) for t in range(token_tiles) for n in numbers):
                 waits_from = kernel.now
+                while token_tile == 0 and engine.next_tile_ready(number - first) is not True:
+                    yield engine.next_tile_ready(number - first) or None
+                weights_to = kernel.now
                 while engine.ready_tiles(layer) <= token_tile:
                     yield None
                 begin = kernel.now
-                if token_tile == 0:
-                    # Of a first slot that waits for both, the one that comes last is the cause.
-                    cause = Cause.OPERANDS if begin > weights_to else Cause.WEIGHTS
-                    timeline.add(Lane.ARRAY, index, cause, weights_from, begin)
-                else:
-                    timeline.add(Lane.ARRAY, index, Cause.OPERANDS, waits_from, begin)
+                # Of a slot that waits for both, the one that comes last is the cause.
+                cause = Cause.OPERANDS if begin > weights_to else Cause.WEIGHTS
+                timeline.add(Lane.ARRAY, index, cause, waits_from, begin)
                 if not began:
                     began, timeline.begin[index] = True, begin
-                    _move(engine, index)
                 end = max(begin + k_steps - 1, drained)
                 timeline.add(Lane.ARRAY, index, Cause.WORK, begin, begin + k_steps - 1)
                 timeline.add(Lane.ARRAY, index, Cause.DRAIN, begin + k_steps - 1, end)
                 timeline.add(Lane.ARRAY, index, Cause.WORK, end, end + 1)
                 last = number == len(drains) - 1
-                _drain(engine, index, end + pipeline, drain, last, token_tile == token_tiles - 1)
-                drained = end + drain
+                slot = _Slot(row_tiles_here[number], drains[number], last, token_tile == token_tiles - 1)
+                _drain(engine, index, end + pipeline, slot)
+                drained = end + drains[number]
+                last_end = end
                 yield end + 1
-            released = engine.loaded.pop(0)
-            engine.free_steps += released.k_steps
-            engine.tiles_taken -= 1
-            kernel.at(kernel.now, lambda: None)
-            last_end = kernel.now - 1
+                if token_tile == token_tiles - 1:
+                    engine.free_steps += k_steps
+                    engine.tiles_taken -= 1
+                    kernel.at(kernel.now, lambda: None)
+            del engine.loaded[: len(numbers)]
         drained += block_cycles + TRANSPOSED_TAIL if transposed else 0
         _move(engine, index + 1)
 
@@ -237,32 +268,55 @@ def _move(engine: Engine, gemm_layer: int) -> None:
     engine.kernel.at(engine.kernel.now, lambda: None)
 
 
-def drain_cycles(tiles_of_rows: list[RowTile], tiles: dict[str, int], transposed: bool) -> list[int]:
-    """Cycles that a slot of each row tile drains; no two rows of a pair go to the same bank."""
-    if not transposed:
-        return [ceil_div(tile.rows, tiles["drain_rows"]) for tile in tiles_of_rows]
-    block_cycles = tiles["tile_tokens"] // tiles["tile_depth"]
-    block = tiles["drain_rows"] * block_cycles
-    return [ceil_div(tile.first_row % block + tile.rows, block) * block_cycles for tile in tiles_of_rows]
+def drain_cycles(layer: LayerShape, row_tiles: list[RowTile], tiles: dict[str, int]) -> list[int]:
+    """Cycles that a slot of each row tile drains."""
+    if layer.destination == Destination.ACTIVATION_TRANSPOSED:
+        block_cycles = tiles["tile_tokens"] // tiles["tile_depth"]
+        block = tiles["drain_rows"] * block_cycles
+        return [ceil_div(tile.first_row % block + tile.rows, block) * block_cycles for tile in row_tiles]
+    cycles = [ceil_div(tile.rows, tiles["drain_rows"]) for tile in row_tiles]
+    if tiles["drain_rows"] == 2:
+        left8, left4 = layer.same_bank8, layer.same_bank4
+        for number in reversed(range(len(row_tiles))):
+            here4 = min(left4, row_tiles[number].rows4 // 2)
+            here8 = min(left8, row_tiles[number].rows8 // 2)
+            cycles[number] += here4 + here8
+            left4, left8 = left4 - here4, left8 - here8
+    return cycles
 
 
-def _drain(engine: Engine, index: int, sums: int, drain: int, last: bool, layer_end: bool) -> None:
+@dataclass(frozen=True)
+class _Slot:
+    """What the drain must know: ``last``: the layer's last row tile, ``layer_end``: its last tokens too."""
+
+    tile: RowTile
+    drain: int
+    last: bool
+    layer_end: bool
+
+
+def _drain(engine: Engine, index: int, sums: int, slot: _Slot) -> None:
     """The drain of a slot whose last step reaches the sums in cycle ``sums`` + READ_LATENCY."""
-    layer, kernel = engine.layers[index], engine.kernel
+    layer, kernel, tile, drain = engine.layers[index], engine.kernel, slot.tile, slot.drain
     begin = sums + READ_LATENCY + 1
     engine.timeline.add(Lane.DRAIN, index, Cause.WORK, begin, begin + drain)
     transposed = layer.destination == Destination.ACTIVATION_TRANSPOSED
     late = engine.tiles["tile_tokens"] // engine.tiles["tile_depth"] if transposed else 0
-    cycles = range(begin, begin + drain)
-    if layer.destination == Destination.WIDE_ADD:
-        reads = [cycle + DRAIN_STAGES - 3 for cycle in cycles]
-        engine.norm_blocked.update(reads)
-        engine.softmax_blocked.update(reads)
-    elif transposed or layer.destination == Destination.ACTIVATION:
-        engine.norm_blocked.update(cycle + DRAIN_STAGES + late - LAYER_NORM_WRITE for cycle in cycles)
-    elif layer.destination == Destination.DIGIT:
-        engine.softmax_blocked.update(cycle + DRAIN_STAGES - SOFTMAX_WRITE for cycle in cycles)
-    if not last:
+    reads = DRAIN_STAGES - 3
+    for number in range(drain):
+        cycle = begin + number
+        if layer.destination == Destination.WIDE_ADD:
+            engine.norm_blocked[cycle + reads] = _BOTH
+            engine.softmax_blocked[cycle + reads] = _BOTH
+        elif transposed:
+            engine.norm_blocked[cycle + DRAIN_STAGES + late - LAYER_NORM_WRITE] = _BOTH
+        elif layer.destination == Destination.ACTIVATION:
+            engine.norm_blocked[cycle + DRAIN_STAGES - LAYER_NORM_WRITE] = engine.written_banks(
+                layer, tile, number
+            )
+        elif layer.destination == Destination.DIGIT:
+            engine.softmax_blocked[cycle + DRAIN_STAGES - SOFTMAX_WRITE] = _BOTH
+    if not slot.last:
         return
     visible = sums + STEP_TO_COMPLETE + drain + (late + TRANSPOSED_TAIL if transposed else 0)
 
@@ -274,4 +328,4 @@ def _drain(engine: Engine, index: int, sums: int, drain: int, last: bool, layer_
         engine.gemms += 1
         engine.timeline.complete[index] = visible
 
-    kernel.at(visible, whole_layer if layer_end else token_tile)
+    kernel.at(visible, whole_layer if slot.layer_end else token_tile)

@@ -91,19 +91,20 @@ def _simple_cycles(engine: Engine, layer: LayerShape) -> int:
     return 1  # the loader, or the frame before, has done it
 
 
-def _steps(engine: Engine, index: int, count: int, blocked: set[int]) -> Generator[Wait, None, int]:
+def _steps(engine: Engine, index: int, count: int, blocked: dict[int, int]) -> Generator[Wait, None, int]:
     """Take so many steps from now on; returns the cycle of the last one."""
+    taken = 0
     kernel, timeline = engine.kernel, engine.timeline
     last = kernel.now
     while count > 0:
         for cycle in range(kernel.now, kernel.now + _CHUNK):
-            cause = Cause.DRAIN if cycle in blocked else Cause.WORK
+            cause = Cause.DRAIN if blocked.get(cycle, 0) >> taken % 2 & 1 else Cause.WORK
             timeline.add(Lane.VECTOR, index, cause, cycle, cycle + 1)
             if cause == Cause.WORK:
-                count, last = count - 1, cycle
+                count, taken, last = count - 1, taken + 1, cycle
                 if not count:
                     break
-        yield min(kernel.now + _CHUNK, last + 1 if not count else kernel.now + _CHUNK)
+        yield kernel.now + _CHUNK if count else last + 1
     return last
 
 

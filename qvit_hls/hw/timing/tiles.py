@@ -53,6 +53,11 @@ class Tiles:
         columns = {name: np.array([getattr(config, name) for config in configs], np.int64) for name in names}
         return cls(**columns, bytes_per_cycle=bytes_per_cycle)
 
+    def per_layer(self) -> Tiles:
+        """The same against arrays over layers: ``[N]`` becomes ``[N, 1]``."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Tiles(**{name: np.asarray(v)[..., None] if np.ndim(v) else v for name, v in values.items()})
+
     @property
     def lanes(self) -> Numbers:
         """Multiply-accumulates per cycle."""

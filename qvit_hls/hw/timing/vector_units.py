@@ -33,6 +33,7 @@ class VectorWork:
         token_tiles: how the layer is cut.
         latency: from ``start`` to the first step whose result is written.
         first: from ``start`` to the completion of the first token tile.
+        steps: per token tile, after the latency.
         per_tile: cycles per further token tile.
         last: from the cycle in which the last token tile is ready to its completion.
         tail: from the completion of the last token tile to ``done``.
@@ -43,6 +44,7 @@ class VectorWork:
     token_tiles: np.ndarray
     latency: np.ndarray
     first: np.ndarray
+    steps: np.ndarray
     per_tile: np.ndarray
     last: np.ndarray
     tail: np.ndarray
@@ -86,6 +88,7 @@ def vector_work(network: NetworkShape, tiles: Tiles) -> VectorWork:
         token_tiles=np.where(by_tile, count, 1.0),
         latency=latency,
         first=np.where(by_tile, first, once),
+        steps=groups + zero,
         per_tile=np.where(by_tile, per_tile, 0.0),
         last=np.where(by_tile, last, once),
         tail=tail - np.where(own & several, groups, 0.0),
