@@ -1,19 +1,36 @@
-"""First estimate: cycles and weight traffic of every layer, from the descriptors of its program.
+"""Cycles and weight traffic of every layer of a program.
 
-Layers run one after the other; the weight stream runs ahead of them through its FIFO, so a frame takes as
-long as the longer of the two. Pipeline fill of the GEMM's loop and memory latency are not in it.
+The RTL engine's cycles come from the cycle model (``timing/``): lanes overlap, and the weight stream comes at
+the memory's bandwidth. The C++ engine runs layers one after the other; the weight stream runs ahead of them
+through its FIFO, so a frame takes as long as the longer of the two. Pipeline fill of its loops and memory
+latency are not in it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from qvit_hls.hw.accelerator import AcceleratorConfig
 from qvit_hls.hw.board import Board
-from qvit_hls.hw.descriptor import Unit
-from qvit_hls.hw.gemm_timing import PARAMETER_BITS, ceil_div, round_up, row_tiles
+from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Unit
+from qvit_hls.hw.gemm_timing import (
+    PARAMETER_BITS,
+    ceil_div,
+    drain_cycles,
+    load_cycles,
+    round_up,
+    row_tiles,
+)
 from qvit_hls.hw.program import Program, StreamedConstant, StreamedTable, StreamItem
+from qvit_hls.hw.timing.analytic import FrameTiming, frame_timing
+from qvit_hls.hw.timing.network import NetworkShape
+from qvit_hls.hw.timing.tiles import Tiles
 from qvit_hls.hw.unit_cycles import layer_cycles
+
+#: What most of a layer's cycles are spent on.
+ARRAY, DRAIN, OPERANDS, WEIGHTS, VECTOR_UNIT = "array", "drain", "operands", "weights", "vector unit"
 
 
 @dataclass(frozen=True)
@@ -21,9 +38,12 @@ class LayerEstimate:
     """One layer.
 
     Attributes:
-        cycles: of its loops.
+        cycles: of the C++ engine's loops. With the RTL engine: from the layer's begin, or from the completion
+            of the layer before it in its lane where that is later, to its completion.
         ideal_cycles: of its multiply-accumulates with every lane busy.
         stream_bytes: what it takes from the weight stream.
+        bottleneck: what most of its cycles are spent on: ``array`` (with padding), waiting for the ``drain``,
+            for ``operands`` or for ``weights``; or ``vector unit``, for layers that are no matrix product.
     """
 
     name: str
@@ -33,6 +53,7 @@ class LayerEstimate:
     cycles: int
     ideal_cycles: float
     stream_bytes: int
+    bottleneck: str
 
 
 @dataclass(frozen=True)
@@ -40,7 +61,7 @@ class Estimate:
     """A whole frame.
 
     Attributes:
-        compute_cycles: all layers, one after the other.
+        compute_cycles: all layers: one after the other, or as the RTL engine overlaps them.
         stream_cycles: the weight stream, at one beat per cycle or the memory's bandwidth.
         lanes: multiply-accumulates per cycle of the accelerator.
     """
@@ -74,30 +95,66 @@ class Estimate:
 
 
 def estimate(program: Program, board: Board, clock_mhz: float) -> Estimate:
-    """Cycles and traffic of a program."""
+    """Cycles and traffic of a program; a frame's image is loaded while the frame before it runs."""
     config = program.config
+    bytes_per_cycle = board.ddr_gbytes_per_s * 1e3 / clock_mhz
+    descriptors = [layer.descriptor for layer in program.layers]
+    if config.mac == "rtl":
+        timing = frame_timing(NetworkShape.of_program(program), Tiles.of_config(config, bytes_per_cycle))
+        cycles = [round(float(value)) for value in timing.layer_cycles]
+        bottlenecks = [_rtl_bottleneck(timing, index, d) for index, d in enumerate(descriptors)]
+        compute_cycles = int(np.ceil(timing.cycles))
+    else:
+        cycles = [layer_cycles(config, d) for d in descriptors]
+        bottlenecks = [_loop_bottleneck(config, d) for d in descriptors]
+        compute_cycles = sum(cycles)
     layers = tuple(
         LayerEstimate(
             name=layer.name,
             unit=Unit(layer.descriptor.unit).name.lower(),
             macs=layer.macs,
             atom_macs=layer.atom_macs,
-            cycles=layer_cycles(config, layer.descriptor),
+            cycles=cycles[index],
             ideal_cycles=layer.atom_macs / config.lanes,
             stream_bytes=sum(item_bytes(item, config) for item in layer.stream),
+            bottleneck=bottlenecks[index],
         )
-        for layer in program.layers
+        for index, layer in enumerate(program.layers)
     )
     total = sum(layer.stream_bytes for layer in layers)
-    bytes_per_cycle = min(config.beat_bits / 8, board.ddr_gbytes_per_s * 1e3 / clock_mhz)
     return Estimate(
         layers=layers,
         clock_mhz=clock_mhz,
         lanes=config.lanes,
-        compute_cycles=sum(layer.cycles for layer in layers),
-        stream_cycles=int(total / bytes_per_cycle),
+        compute_cycles=compute_cycles,
+        stream_cycles=int(total / min(config.beat_bits / 8, bytes_per_cycle)),
         stream_bytes=total,
     )
+
+
+def _rtl_bottleneck(timing: FrameTiming, index: int, d: Descriptor) -> str:
+    if d.unit != Unit.GEMM:
+        return VECTOR_UNIT
+    waits = {name: float(timing.waits[name][index]) for name in (DRAIN, OPERANDS, WEIGHTS)}
+    steps = float(timing.layer_cycles[index]) - sum(waits.values())
+    return max({ARRAY: steps, **waits}.items(), key=lambda item: item[1])[0]
+
+
+def _loop_bottleneck(config: AcceleratorConfig, d: Descriptor) -> str:
+    """Which of the three that share an iteration of the C++ engine's loop would take longest alone."""
+    if d.unit != Unit.GEMM:
+        return VECTOR_UNIT
+    from_memory = d.digit_source == DigitSource.MEMORY
+    transposed = d.destination == Destination.ACTIVATION_TRANSPOSED
+    token_tiles = ceil_div(d.tokens, config.tile_tokens)
+    tiles = row_tiles(d.rows, d.rows8, config.tile_rows)
+    loads = sum(load_cycles(config, tile, d.k_steps, from_memory) for tile in tiles)
+    alone = {
+        ARRAY: len(tiles) * token_tiles * d.k_steps,
+        DRAIN: token_tiles * sum(drain_cycles(config, tile, transposed) for tile in tiles),
+        OPERANDS if from_memory else WEIGHTS: loads,
+    }
+    return max(alone.items(), key=lambda item: item[1])[0]
 
 
 def item_bytes(item: StreamItem, config: AcceleratorConfig) -> int:
