@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @clock_option
 @tile_option
 @mac_option
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Write the estimate there, in the files that FINN's tools write.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def estimate(
     model: Path,
@@ -26,6 +28,7 @@ def estimate(
     clock_mhz: float | None,
     tile: tuple[int, int, int] | None,
     mac: Mac | None,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Estimate what MODEL.pt takes on a board: cycles and weight traffic per layer.
@@ -37,10 +40,15 @@ def estimate(
     from qvit_hls.cli.console import progress, results
     from qvit_hls.flow.estimate import estimate_model
     from qvit_hls.flow.generate import Target
+    from qvit_hls.flow.output import write_file
     from qvit_hls.report.estimate import estimate_json, estimate_table
+    from qvit_hls.report.estimate_files import estimate_files
 
     with progress(quiet=as_json) as update:
         result = estimate_model(model, Target.on_board(board, clock_mhz, tile, mac or "hls"), update)
+    if out is not None:
+        for name, content in estimate_files(result).items():
+            write_file(out / name, content)
     if as_json:
         click.echo(json.dumps(estimate_json(result), indent=2))
     else:

@@ -9,6 +9,7 @@ from qvit_hls.flow.generate import Progress, Target, compile_model
 from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.hw.accelerator import AcceleratorConfig
 from qvit_hls.hw.cycles import Estimate, estimate
+from qvit_hls.hw.program import Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,13 +18,18 @@ class ModelEstimate:
 
     Attributes:
         board: name of the board.
-        config: the accelerator that was chosen.
+        program: the scheduled layers and the accelerator that was chosen.
         frame: cycles and traffic of one frame, per layer and in all.
     """
 
     board: str
-    config: AcceleratorConfig
+    program: Program
     frame: Estimate
+
+    @property
+    def config(self) -> AcceleratorConfig:
+        """The accelerator."""
+        return self.program.config
 
 
 @one_torch_thread()
@@ -39,4 +45,4 @@ def estimate_model(
     progress("schedule", 0, 1)
     program = target.program(graph)
     progress("schedule", 1, 1)
-    return ModelEstimate(target.board.name, program.config, estimate(program, target.board, target.clock_mhz))
+    return ModelEstimate(target.board.name, program, estimate(program, target.board, target.clock_mhz))
