@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qvit_hls.hw.descriptor import AFTER_BY_TOKEN_TILE, Destination, DigitSource
+from qvit_hls.hw.descriptor import After, Destination, DigitSource
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
 from qvit_hls.verify.faults.where import (
@@ -29,7 +29,7 @@ def _any_layer(layer: ProgramLayer, subject: Subject) -> bool:
 
 
 def _by_token_tile(layer: ProgramLayer, subject: Subject) -> bool:
-    return bool(layer.words["after"] >> AFTER_BY_TOKEN_TILE)
+    return After.of_word(layer.words["after"]).gemm_by_tile
 
 
 def _class_token(layer: ProgramLayer, subject: Subject) -> bool:
