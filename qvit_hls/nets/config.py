@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 
 from qvit_hls.errors import QvitError
+from qvit_hls.nets.setting_errors import sentences
 from qvit_hls.quant.levels import MAX_ACTIVATION_BITS, MAX_RESIDUAL_BITS, MIN_ACTIVATION_BITS
 
 #: Widest residual stream: LayerNorm's sums stay within 64 bits.
@@ -170,19 +170,6 @@ def parse_config(data: object) -> VitConfig:
     try:
         return VitConfig.model_validate(data)
     except ValidationError as error:
-        raise QvitError([line for details in error.errors() for line in _sentences(details)]) from None
-
-
-def _sentences(details: ErrorDetails) -> list[str]:
-    path = "config" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in details["loc"])
-    match details["type"]:
-        case "missing":
-            return [f"{path} is missing."]
-        case "extra_forbidden":
-            return [f"{path} is not a setting that this version knows."]
-        case "value_error":
-            return [f"{path}: {line}" for line in str(details["ctx"]["error"]).splitlines()]
-        case "model_type":
-            return [f"{path} is {details['input']!r:.60}; it should be a mapping of settings."]
-    wanted = details["msg"].removeprefix("Input ")
-    return [f"{path} is {details['input']!r:.60}; it {wanted}."]
+        raise QvitError(
+            [line for details in error.errors() for line in sentences(details, "config")]
+        ) from None
