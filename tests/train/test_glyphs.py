@@ -50,7 +50,7 @@ def test_every_font_has_every_character(glyphs: ModuleType) -> None:
 
 
 def test_pictures_of_a_class_look_alike(glyphs: ModuleType) -> None:
-    """A picture of little distortion is nearest to its own class's mean twenty times as often as by chance."""
+    """Little distortion: nearest to the own class's mean twenty times as often as by chance."""
     easy = glyphs.Distortion(
         degrees=3, shear=0.02, stretch=0.02, size=(40, 44), shift=0.5, contrast=(0.6, 0.6),
         clutter=0, blur=0.1, noise=0.01,
