@@ -10,32 +10,29 @@ import numpy as np
 from qvit_hls.hw.descriptor import Destination, Unit
 from qvit_hls.hw.timing.columns import by_layer, different
 from qvit_hls.hw.timing.constants import (
-    CODES_TO_DRAIN,
     DESCRIPTOR_WORDS,
     END,
     LAYER_CHANGE,
     LOAD_LAYER,
-    MOST_TILES,
-    RANDOM_PAIR,
-    RANDOM_ROW,
-    READ_TO_COMPLETE,
     RING,
     START,
     STEP_TO_COMPLETE,
     TILE_TO_STEP,
     TRANSPOSED_TAIL,
-    TURNS,
     UNIT_COMPLETE,
     UNIT_START,
     mac_latency,
 )
 from qvit_hls.hw.timing.loader import LoadedTiles, WeightRing, table_cycles
 from qvit_hls.hw.timing.network import ABSENT, NetworkShape
+from qvit_hls.hw.timing.stalls import Source, reader_stalls
 from qvit_hls.hw.timing.tiles import Tiles
 from qvit_hls.hw.timing.vector_units import vector_work
-from qvit_hls.hw.timing.work import GemmWork, gemm_work
+from qvit_hls.hw.timing.work import gemm_work
 
 _WAITS = ("drain", "operands", "weights", "change")
+#: What a LayerNorm must know of the GEMM before it, as in Source.
+_SOURCE = ("group", "drains", "slot", "drain", "tiles")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +73,15 @@ class Lanes:
         self._first_complete: list[np.ndarray] = [self._zero]
         # When nothing needs the descriptors of the last RING layers any more.
         self._passed = [self._zero] * RING
-        # Of each layer's last group of row tiles, per token tile: cycles of drains, and of slots.
-        self._drains: list[np.ndarray] = [self._zero]
-        self._groups: list[np.ndarray] = [self._zero]
-        self._ring = WeightRing(2 * np.asarray(tiles.weight_depth), MOST_TILES, self._zero)
+        self._ring = WeightRing(2 * np.asarray(tiles.weight_depth), self._zero)
         self._state = {
             "known": self._zero + START,
             "load_free": self._zero + START,
             "last_step": self._zero - 1,
             "drained": self._zero,  # the array may end a slot from here on
             "skipped": self._zero,  # layers of the vector lane since the last GEMM
+            **dict.fromkeys(_SOURCE, self._zero),
+            "gemm_first": self._zero,
             "gemm_complete": self._zero,
             "vector_complete": self._zero,
             "image_cycles": self._zero,
@@ -107,7 +103,6 @@ class Lanes:
         # An absent layer is complete with what its lane completed before.
         begin, waits = self._zero, dict.fromkeys(_WAITS, self._zero)
         complete = first = self._zero
-        drain = group = self._zero
         for mask, run in lanes:
             if not mask.any():
                 continue
@@ -124,17 +119,12 @@ class Lanes:
             begin, complete = chosen(outcome.begin, begin), chosen(outcome.complete, complete)
             first = chosen(outcome.first_complete, first)
             waits = {name: chosen(outcome.waits.get(name, self._zero), waits[name]) for name in _WAITS}
-            if run == self._gemm:
-                drain = chosen(self._gemms[index].last_drains + self._zero, drain)
-                group = chosen(self._gemms[index].last_group + self._zero, group)
         if not present.all():
             lane = state["gemm_complete"] if (unit == Unit.GEMM).any() else state["vector_complete"]
             complete, first = np.where(present, complete, lane), np.where(present, first, lane)
         self.begin.append(begin)
         self.complete.append(complete)
         self._first_complete.append(first)
-        self._drains.append(drain)
-        self._groups.append(group)
         self.lane_complete.append(np.where(unit == Unit.GEMM, gemm_before, vector_before))
         passed = np.where(unit == Unit.GEMM, state["last_step"] + 1, state["vector_complete"])
         passed = np.maximum(passed, state["load_free"])
@@ -185,7 +175,9 @@ class Lanes:
         load = np.maximum(state["load_free"], state["known"]) + LOAD_LAYER
         load = load + table_cycles(layer.table_entries, self._tiles)
         load = np.where(layer.from_memory > 0, np.maximum(load, all_ready), load)
-        load = np.maximum(load, self._ring.room_for(1.0, work.k_steps))
+        each = work.load_all / work.row_tiles
+        room = self._ring.room(work.k_steps)
+        load = np.maximum(load, room.loaded(1.0, each) - each)
         weights = load + work.load_first + TILE_TO_STEP
 
         # The array: the first group of row tiles follows its operands, later ones find them complete.
@@ -201,44 +193,42 @@ class Lanes:
         # beside the first groups wait until these are used up, or until the layer before is done.
         group_end = group_ready + work.first_group - work.k_steps
         slot = work.first_group / work.group
-        each = work.load_all / work.row_tiles
         fit = np.minimum(self._ring.tiles(work.k_steps), work.row_tiles)
         used_up = group_end - (work.group - 1) * slot + (work.row_tiles - fit) * each
         loaded = np.maximum(load + work.load_all, np.where(work.row_tiles > fit, used_up, 0.0))
-        room = self._ring.room_for(fit, work.k_steps) + (work.row_tiles - fit + 1) * each
-        loaded = np.maximum(loaded, room)
+        loaded = np.maximum(loaded, room.loaded(fit, each) + (work.row_tiles - fit) * each)
         groups = np.ceil(work.row_tiles / work.group)
         last_tiles = work.row_tiles - (groups - 1) * work.group
         before_last = loaded - work.load_last_group + several * work.first_group
         before_last = before_last + work.token_tiles * work.last_group
         bound = loaded + several * work.last_group
         bound = np.where(groups > 1, np.maximum(bound, before_last), bound)
-        by_group = load + work.load_group + work.between - (work.group - 1) * slot
+        first_loaded = np.maximum(load + work.load_group, room.loaded(work.group, each))
+        by_group = first_loaded + work.between - (work.group - 1) * slot
         bound = np.maximum(bound, by_group) + TILE_TO_STEP + work.k_steps - 1
         weight_wait = np.maximum(bound - end, 0.0)
         end = end + weight_wait
 
         total = np.where(groups > 1, (end - group_end) / np.maximum(groups - 1, 1), 0.0)
-        self._ring.push(
-            LoadedTiles(
-                tiles=np.where(layer.unit == Unit.GEMM, work.row_tiles, 0.0),
-                k_steps=work.k_steps,
-                group=work.group,
-                last=last_tiles,
-                end=end,
-                group_cycles=total,
-                last_cycles=np.minimum(
-                    work.token_tiles * work.last_group, np.where(groups > 1, total, np.inf)
-                ),
-                slot=work.last_group / last_tiles,
-            )
+        in_buffer = LoadedTiles(
+            tiles=np.where(layer.unit == Unit.GEMM, work.row_tiles, 0.0),
+            k_steps=work.k_steps,
+            group=work.group,
+            last=last_tiles,
+            end=end,
+            group_cycles=total,
+            last_cycles=np.minimum(work.token_tiles * work.last_group, np.where(groups > 1, total, np.inf)),
+            slot=work.last_group / last_tiles,
         )
+        self._ring.push(in_buffer)
         transposed = layer.destination == Destination.ACTIVATION_TRANSPOSED
         tail = np.where(transposed, self._block + TRANSPOSED_TAIL, 0.0)
         complete = end + self._pipeline + work.last_drain + tail
+        first_complete = complete - several * work.last_group
+        source = (work.last_group, work.last_drains, work.last_slot, work.last_drain, last_tiles)
         return _Outcome(
             begin=begin,
-            first_complete=complete - several * work.last_group,
+            first_complete=first_complete,
             complete=complete,
             waits={
                 "drain": first_end - begin - work.k_steps + 1 + work.drain_bound,
@@ -247,10 +237,12 @@ class Lanes:
                 "change": change - state["last_step"] - 1,
             },
             state={
-                "load_free": np.maximum(loaded, self._ring.room_for(0.0, self._zero) + work.load_last),
+                "load_free": np.maximum(loaded, in_buffer.last_loaded(fit, each, work.load_last)),
                 "last_step": end,
                 "drained": end + work.last_drain + tail,
                 "skipped": self._zero,
+                **dict(zip(_SOURCE, source, strict=True)),
+                "gemm_first": first_complete,
                 "gemm_complete": complete,
                 "image_from": np.where(state["gemm_complete"] > 0, state["image_from"], complete),
             },
@@ -284,49 +276,25 @@ class Lanes:
 
     def _stalls(self, index: int, begin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cycles in which LayerNorm leaves a memory to the drain: in its first token tile, and in all."""
-        layer, work = self._layers[index], self._vectors[index]
-        if not (layer.unit == Unit.LAYER_NORM).any():
+        layer, work, state = self._layers[index], self._vectors[index], self._state
+        norm = layer.unit == Unit.LAYER_NORM
+        if not norm.any():
             return self._zero, self._zero
-        several = work.token_tiles - 1
-        # Steps find room beside the reads of the drain before it, as long as that goes on. These end a few
-        # cycles before the last token tile is seen to be complete.
-        source_end, drain = _at(self.complete, layer.after_gemm), _at(self._drains, layer.after_gemm)
-        group = np.maximum(_at(self._groups, layer.after_gemm), 1)
-        beside = np.maximum(source_end - READ_TO_COMPLETE - begin - work.latency, 0) * drain / group
-        per_step = drain / np.maximum(group - drain, 1e-9)
-        follows = layer.gemm_by_tile > 0
-        of_first = np.where(follows, np.minimum(work.steps * per_step, beside), 0.0)
-        stalls = np.where(follows, np.minimum(work.token_tiles * work.steps * per_step, beside), 0.0)
-        # Drains of the GEMM that follows token tile by token tile, until the last codes are written.
+        follows = norm & (layer.gemm_by_tile > 0)
+        source = Source(*(state[name] for name in (*_SOURCE, "gemm_first", "gemm_complete")))
+        of_first = np.where(follows, source.of_first(work, begin), 0.0)
+        stalls = np.where(work.token_tiles > 1, source.of_all(work, begin), of_first)
+        stalls = np.where(follows, stalls, 0.0)
         following = index + 1
         while following < len(self._layers) and not (self._layers[following].unit == Unit.GEMM).any():
             following += 1
         if following < len(self._layers):
-            reader, follower = self._layers[following], self._gemms[following]
-            lag = CODES_TO_DRAIN + follower.k_steps + self._mac
-            pace = np.maximum(np.maximum(work.per_tile, follower.first_group) / follower.group, 1)
-            slots = np.clip(np.floor((several * work.per_tile - lag) / pace) + 1, 0, several * follower.group)
-            each = self._blocked_cycles(reader, follower) / follower.group
+            reader = self._layers[following]
             writes = (reader.vector_by_tile > 0) & (reader.destination == Destination.ACTIVATION)
-            stalls = stalls + np.where(writes, slots * each, 0.0)
-        norm = layer.unit == Unit.LAYER_NORM
-        return np.where(norm, of_first, 0.0), np.where(norm, stalls, 0.0)
-
-    def _blocked_cycles(self, reader: NetworkShape, work: GemmWork) -> np.ndarray:
-        """Of the drains of a group's slots into the activation memory, cycles that LayerNorm loses.
-
-        Rows in the order of their channels take turns with LayerNorm's banks after one cycle; others fall on
-        them as random ones do.
-        """
-        rows = np.asarray(self._tiles.drain_rows)
-        turns = np.minimum(work.first_drains, TURNS * work.group)
-        in_order = (reader.table_entries > 0) | (reader.rows8 == 0) | (reader.rows8 == reader.rows)
-        pairs = RANDOM_PAIR * work.first_drains
-        singles = RANDOM_ROW * work.first_drains8 + np.where(
-            work.first_drains > work.first_drains8, turns, 0.0
-        )
-        by_banks = np.where(in_order, turns, np.where(rows == 2, pairs, singles))
-        return np.where(2 * rows <= self._tiles.tile_depth, by_banks, work.first_drains)
+            if writes.any():
+                lost = reader_stalls(work, reader, self._gemms[following], self._tiles)
+                stalls = stalls + np.where(norm & writes, lost, 0.0)
+        return of_first, stalls
 
 
 def _at(values: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:

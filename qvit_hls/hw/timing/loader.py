@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 
+from qvit_hls.hw.timing.constants import GROUP_TILES, MOST_TILES
 from qvit_hls.hw.timing.tiles import Numbers, Tiles
 
-#: Layers whose row tiles may still be in the buffer; it holds only a few row tiles.
-_REMEMBERED = 4
 _TABLE_BYTES_PER_WORD = 16
+#: Row tiles behind a place in the buffer, of those that may still be in it: 0 is the latest.
+_BEHIND = np.arange(MOST_TILES, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,48 +33,84 @@ class LoadedTiles:
     last_cycles: np.ndarray
     slot: np.ndarray
 
-    def released(self, tiles: np.ndarray) -> np.ndarray:
-        """Cycle behind the last step of the first so many row tiles."""
-        behind = np.maximum(self.tiles - tiles, 0)
+    def released(self, behind: np.ndarray) -> np.ndarray:
+        """Cycle behind the last step of the row tile with so many behind it."""
         earlier = np.maximum(behind - self.last, 0)
         groups = np.floor(earlier / self.group)
-        in_last = self.end - behind * self.slot
-        in_earlier = self.end - self.last_cycles - groups * self.group_cycles
-        in_earlier = in_earlier - (earlier - groups * self.group) * self.slot
-        return np.where(behind < self.last, in_last, in_earlier) + 1
+        back = self.last_cycles + groups * (self.group_cycles - self.group * self.slot) + earlier * self.slot
+        return self.end + 1 - np.where(behind < self.last, behind * self.slot, back)
+
+    def last_loaded(self, fit: np.ndarray, each: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """When the last row tile has been loaded, if it waits for the array: as many as ``fit`` are in the
+        buffer, each takes so long to load, and the last one ``last``."""
+        result = np.zeros_like(self.end)
+        for further in range(GROUP_TILES):
+            behind = fit + further
+            result = np.where(
+                behind < self.tiles,
+                np.maximum(result, self.released(behind) + further * each + last),
+                result,
+            )
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """When the next row tiles may be loaded.
+
+    Attributes:
+        at: cycle in which the array is done with each row tile that may still be in the buffer,
+            ``[MOST_TILES, ...]``.
+        number: which of the next row tiles has to wait for it, from 1.
+    """
+
+    at: np.ndarray
+    number: np.ndarray
+
+    def loaded(self, tiles: np.ndarray | float, each: np.ndarray) -> np.ndarray:
+        """Cycle behind the loading of the next so many row tiles, if each takes so long, and room is all
+        that they wait for."""
+        waiting = np.where(self.number <= tiles, self.at + (tiles - self.number + 1) * each, 0.0)
+        return waiting.max(0)
 
 
 class WeightRing:
-    """Row tiles that have been loaded, in order, and when the array was done with the latest of them."""
+    """Row tiles that have been loaded, the latest ones first, and when the array is done with them."""
 
-    def __init__(self, steps: Numbers, tiles: int, like: np.ndarray) -> None:
+    def __init__(self, steps: Numbers, like: np.ndarray) -> None:
         self._capacity = np.asarray(steps, np.float64)
-        self._most = tiles
-        self._tiles = self._steps = np.zeros_like(like)
-        self._recent: deque[tuple[np.ndarray, np.ndarray, LoadedTiles]] = deque(maxlen=_REMEMBERED)
+        self._behind = _BEHIND.reshape(-1, *[1] * like.ndim)
+        self._at = np.zeros((MOST_TILES, *like.shape))
+        self._steps = np.zeros((MOST_TILES, *like.shape))  # of a tile and those behind it
 
     def tiles(self, k_steps: np.ndarray) -> np.ndarray:
         """Row tiles of so many steps that fit into the empty buffer."""
-        return np.minimum(self._most, np.floor(self._capacity / np.maximum(k_steps, 1)))
+        return np.minimum(MOST_TILES, np.floor(self._capacity / np.maximum(k_steps, 1)))
 
-    def room_for(self, tiles: float, k_steps: np.ndarray) -> np.ndarray:
-        """When so many more row tiles fit: the cycle behind the last step of those that they replace."""
-        by_tiles = self._tiles + tiles - self._most
-        by_steps = self._steps + tiles * k_steps - self._capacity
-        result = np.zeros_like(self._tiles)
-        for first_tile, first_step, layer in self._recent:
-            steps_done = np.ceil((by_steps - first_step) / np.maximum(layer.k_steps, 1))
-            needed = np.maximum(by_tiles - first_tile, steps_done)
-            here = (needed > 0) & (layer.tiles > 0)
-            if here.any():
-                result = np.where(here, layer.released(needed), result)
-        return result
+    def room(self, k_steps: np.ndarray) -> Room:
+        """For row tiles of so many steps."""
+        by_steps = np.floor((self._capacity - self._steps) / np.maximum(k_steps, 1)) + 1
+        return Room(self._at, np.maximum(np.minimum(MOST_TILES - self._behind, by_steps), 1))
 
     def push(self, layer: LoadedTiles) -> None:
         """A layer's row tiles have been loaded."""
-        self._recent.append((self._tiles, self._steps, layer))
-        self._tiles = self._tiles + layer.tiles
-        self._steps = self._steps + layer.tiles * layer.k_steps
+        at, steps = layer.released(self._behind), (self._behind + 1) * layer.k_steps
+        fewest, most = int(layer.tiles.min()), int(layer.tiles.max())
+        if fewest < MOST_TILES:
+            # Layers of few tiles leave some of the earlier ones in the buffer.
+            earlier_at, earlier_steps = self._at, self._steps + layer.tiles * layer.k_steps
+            if fewest == most:
+                earlier_at, earlier_steps = (
+                    np.roll(values, fewest, axis=0) for values in (earlier_at, earlier_steps)
+                )
+            else:
+                place = np.maximum(self._behind - layer.tiles, 0).astype(np.int64)
+                place = np.broadcast_to(place, self._at.shape)
+                earlier_at = np.take_along_axis(earlier_at, place, 0)
+                earlier_steps = np.take_along_axis(earlier_steps, place, 0)
+            mine = self._behind < layer.tiles
+            at, steps = np.where(mine, at, earlier_at), np.where(mine, steps, earlier_steps)
+        self._at, self._steps = at, steps
 
 
 def table_cycles(entries: np.ndarray, tiles: Tiles) -> np.ndarray:

@@ -28,7 +28,7 @@ class GemmWork:
         between: cycles from the end of the layer's first slot to the end of its last one.
         first_drains, last_drains: cycles that the same groups drain per token tile; first_drains8, those of
             two-digit rows.
-        last_drain: cycles that the layer's last slot drains.
+        last_slot: cycles of the layer's last slot. last_drain: cycles that it drains.
         drain_bound: of ``between``, cycles in which the array waits for the drain.
         load_first, load_last, load_all: the loader's cycles for the first and the last row tile, and all;
             load_group, load_last_group: for the first and the last group.
@@ -44,6 +44,7 @@ class GemmWork:
     first_drains: np.ndarray
     first_drains8: np.ndarray
     last_drains: np.ndarray
+    last_slot: np.ndarray
     last_drain: np.ndarray
     drain_bound: np.ndarray
     load_first: np.ndarray
@@ -129,6 +130,7 @@ def gemm_work(network: NetworkShape, tiles: Tiles) -> GemmWork:
         first_drains=first_drains,
         first_drains8=first_drains8,
         last_drains=last_drains,
+        last_slot=last_slot,
         last_drain=last_drain,
         drain_bound=all_waits - (last_slot - k_steps),
         load_first=load_first,
