@@ -54,10 +54,7 @@ def frame_timing(network: NetworkShape, tiles: Tiles) -> FrameTiming:
         network: one network ``[L]``, or many ``[S, L]``.
         tiles: one accelerator, or many ``[N]``; with many networks, N is S or 1.
     """
-    lanes = Lanes(network, tiles)
-    for index in range(network.layers):
-        lanes.layer(index)
-
+    lanes = _run(network, tiles, with_waits=True)
     begin, complete = np.stack(lanes.begin, -1), np.stack(lanes.complete[1:], -1)
     before = np.stack(lanes.lane_complete, -1)
     waits = {name: np.stack(values, -1) for name, values in lanes.waits.items()}
@@ -76,3 +73,15 @@ def frame_timing(network: NetworkShape, tiles: Tiles) -> FrameTiming:
         waits=waits,
         array=array,
     )
+
+
+def frame_cycles(network: NetworkShape, tiles: Tiles) -> np.ndarray:
+    """The ``cycles`` of :func:`frame_timing` without the rest, for a search: float64 ``[...]``."""
+    return _run(network, tiles, with_waits=False).frame_end()
+
+
+def _run(network: NetworkShape, tiles: Tiles, with_waits: bool) -> Lanes:
+    lanes = Lanes(network, tiles, with_waits)
+    for index in range(network.layers):
+        lanes.layer(index)
+    return lanes

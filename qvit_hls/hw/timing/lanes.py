@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from qvit_hls.hw.descriptor import Destination, Unit
-from qvit_hls.hw.timing.columns import by_layer, different
+from qvit_hls.hw.timing.columns import by_layer, work_of
 from qvit_hls.hw.timing.constants import (
     DESCRIPTOR_WORDS,
     END,
@@ -30,9 +30,7 @@ from qvit_hls.hw.timing.tiles import Tiles
 from qvit_hls.hw.timing.vector_units import vector_work
 from qvit_hls.hw.timing.work import gemm_work
 
-_WAITS = ("drain", "operands", "weights", "change")
-#: What a LayerNorm must know of the GEMM before it, as in Source.
-_SOURCE = ("group", "drains", "slot", "drain", "tiles")
+WAITS = ("drain", "operands", "weights", "change")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,30 +47,43 @@ class _Outcome:
 class Lanes:
     """Times of the layers so far, each an array over networks or accelerators, in cycles after ap_start.
 
+    Args:
+        with_waits: keep what each layer waits for; a search does without.
+
     Attributes:
         begin: of each layer. complete: of each layer, behind a 0 for no layer.
         lane_complete: of the layer before in the same lane.
         waits: cycles of the MAC tile that each layer loses, by cause.
     """
 
-    def __init__(self, network: NetworkShape, tiles: Tiles) -> None:
+    def __init__(self, network: NetworkShape, tiles: Tiles, with_waits: bool = True) -> None:
         self._tiles = tiles
+        self._with_waits = with_waits
         self._layers = by_layer(network)
-        distinct, places = different(self._layers)
-        columns = tiles.per_layer()
-        gemms, vectors = by_layer(gemm_work(distinct, columns)), by_layer(vector_work(distinct, columns))
-        self._gemms, self._vectors = [gemms[i] for i in places], [vectors[i] for i in places]
-        self._zero = np.zeros(np.broadcast_shapes(network.unit.shape[:-1], np.shape(tiles.tile_tokens)))
-        self._mac = mac_latency(tiles.activation_bits, tiles.tile_depth)
-        self._pipeline = STEP_TO_COMPLETE + self._mac
+        gemm, vector = network.unit == Unit.GEMM, (network.unit != Unit.GEMM) & (network.unit != ABSENT)
+        over_networks = tuple(range(network.unit.ndim - 1))
+        self._present = [_mask(layer.unit != ABSENT) for layer in self._layers]
+        gemms = [int(i) for i in np.flatnonzero(gemm.any(over_networks))]
+        vectors = [int(i) for i in np.flatnonzero(vector.any(over_networks))]
+        alone = [replace(self._layers[i], unit=np.int64(Unit.GEMM)) for i in gemms]
+        self._gemms = dict(zip(gemms, work_of(gemm_work, alone, tiles), strict=True))
+        alone = [_one_unit(self._layers[i]) for i in vectors]
+        self._vectors = dict(zip(vectors, work_of(vector_work, alone, tiles), strict=True))
+        # GEMMs that LayerNorms follow token tile by token tile.
+        norms = (network.unit == Unit.LAYER_NORM) & (network.gemm_by_tile > 0)
+        self._followed = set(np.unique(np.broadcast_to(network.after_gemm, norms.shape)[norms] - 1).tolist())
+        shapes = [np.shape(getattr(network, f.name))[:-1] for f in fields(network)]
+        self._zero = np.zeros(np.broadcast_shapes(*shapes, np.shape(tiles.tile_tokens)))
+        self._pipeline = STEP_TO_COMPLETE + mac_latency(tiles.activation_bits, tiles.tile_depth)
         self._block = np.asarray(tiles.tile_tokens) / np.asarray(tiles.tile_depth)
         self.begin: list[np.ndarray] = []
         self.complete: list[np.ndarray] = [self._zero]
         self.lane_complete: list[np.ndarray] = []
-        self.waits: dict[str, list[np.ndarray]] = {name: [] for name in _WAITS}
+        self.waits: dict[str, list[np.ndarray]] = {name: [] for name in WAITS}
         self._first_complete: list[np.ndarray] = [self._zero]
         # When nothing needs the descriptors of the last RING layers any more.
         self._passed = [self._zero] * RING
+        self._source = Source(**{f.name: self._zero for f in fields(Source)})
         self._ring = WeightRing(2 * np.asarray(tiles.weight_depth), self._zero)
         self._state = {
             "known": self._zero + START,
@@ -80,75 +91,59 @@ class Lanes:
             "last_step": self._zero - 1,
             "drained": self._zero,  # the array may end a slot from here on
             "skipped": self._zero,  # layers of the vector lane since the last GEMM
-            **dict.fromkeys(_SOURCE, self._zero),
-            "gemm_first": self._zero,
             "gemm_complete": self._zero,
             "vector_complete": self._zero,
-            "image_cycles": self._zero,
-            "image_from": self._zero,
         }
+        self._image_cycles = self._image_from = self._zero
+        self._image_read = np.zeros(self._zero.shape, bool)
 
     def layer(self, index: int) -> None:
         """Advance by one layer."""
-        unit, state = self._layers[index].unit, self._state
-        present = unit != ABSENT
-        known = state["known"] + DESCRIPTOR_WORDS
-        known = np.maximum(known, self._passed[0] + DESCRIPTOR_WORDS)
-        state["known"] = np.where(present, known, state["known"])
-        lanes: list[tuple[np.ndarray, Callable[[int], _Outcome]]] = [
-            (unit == Unit.GEMM, self._gemm),
-            (present & (unit != Unit.GEMM), self._vector),
-        ]
+        state, unit, present = self._state, self._layers[index].unit, self._present[index]
+        known = np.maximum(state["known"], self._passed[0]) + DESCRIPTOR_WORDS
+        state["known"] = _chosen(present, known, state["known"])
         gemm_before, vector_before = state["gemm_complete"], state["vector_complete"]
         # An absent layer is complete with what its lane completed before.
-        begin, waits = self._zero, dict.fromkeys(_WAITS, self._zero)
-        complete = first = self._zero
-        for mask, run in lanes:
-            if not mask.any():
+        begin, waits = self._zero, dict.fromkeys(WAITS, self._zero)
+        complete = first = gemm_before if index in self._gemms else vector_before
+        for run, works in ((self._gemm, self._gemms), (self._vector, self._vectors)):
+            if index not in works:
                 continue
-            outcome = run(index)
-            everywhere = bool(mask.all())
-
-            def chosen(
-                new: np.ndarray, old: np.ndarray, mask: np.ndarray = mask, all_: bool = everywhere
-            ) -> np.ndarray:
-                return new if all_ else np.where(mask, new, old)
-
+            mask = _mask((unit == Unit.GEMM) if run == self._gemm else (unit != Unit.GEMM) & (unit != ABSENT))
+            outcome = run(index, mask)
             for name, value in outcome.state.items():
-                state[name] = chosen(value, state[name])
-            begin, complete = chosen(outcome.begin, begin), chosen(outcome.complete, complete)
-            first = chosen(outcome.first_complete, first)
-            waits = {name: chosen(outcome.waits.get(name, self._zero), waits[name]) for name in _WAITS}
-        if not present.all():
-            lane = state["gemm_complete"] if (unit == Unit.GEMM).any() else state["vector_complete"]
-            complete, first = np.where(present, complete, lane), np.where(present, first, lane)
+                state[name] = _chosen(mask, value, state[name])
+            begin, complete = _chosen(mask, outcome.begin, begin), _chosen(mask, outcome.complete, complete)
+            first = _chosen(mask, outcome.first_complete, first)
+            waits |= {name: _chosen(mask, value, waits[name]) for name, value in outcome.waits.items()}
         self.begin.append(begin)
         self.complete.append(complete)
         self._first_complete.append(first)
-        self.lane_complete.append(np.where(unit == Unit.GEMM, gemm_before, vector_before))
-        passed = np.where(unit == Unit.GEMM, state["last_step"] + 1, state["vector_complete"])
-        passed = np.maximum(passed, state["load_free"])
-        passed = np.maximum(passed, self._passed[-1])
-        if present.all():
-            self._passed = [*self._passed[1:], passed]
-        else:
-            later = [*self._passed[1:], passed]
-            self._passed = [np.where(present, n, o) for n, o in zip(later, self._passed, strict=True)]
-        for name in _WAITS:
-            self.waits[name].append(waits[name])
+        if self._with_waits:
+            self.lane_complete.append(np.where(unit == Unit.GEMM, gemm_before, vector_before))
+            for name in WAITS:
+                self.waits[name].append(waits[name])
+        passed = state["vector_complete"]
+        if index in self._gemms:
+            passed = _chosen(_mask(unit == Unit.GEMM), state["last_step"] + 1, passed)
+        passed = np.maximum(np.maximum(passed, state["load_free"]), self._passed[-1])
+        later = [*self._passed[1:], passed]
+        self._passed = [_chosen(present, new, old) for new, old in zip(later, self._passed, strict=True)]
 
     @property
     def steps(self) -> np.ndarray:
         """Steps of the MAC tile for all layers."""
-        steps = [work.row_tiles * work.token_tiles * work.k_steps for work in self._gemms]
-        gemms = [layer.unit == Unit.GEMM for layer in self._layers]
-        return sum((np.where(g, s, 0.0) for g, s in zip(gemms, steps, strict=True)), self._zero)
+        result = self._zero
+        for index, work in self._gemms.items():
+            steps = work.row_tiles * work.token_tiles * work.k_steps
+            result = result + np.where(self._layers[index].unit == Unit.GEMM, steps, 0.0)
+        return result
 
     def frame_end(self) -> np.ndarray:
         """When the frame is complete, and the next one's image is loaded."""
         state = self._state
         layers = np.maximum(state["gemm_complete"], state["vector_complete"])
-        return np.maximum(layers, state["image_from"] + state["image_cycles"]) + END
+        return np.maximum(layers, self._image_from + self._image_cycles) + END
 
     def _operands(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """When the first and the last token tile of a layer may be read."""
@@ -159,14 +154,19 @@ class Lanes:
             (layer.after_gemm, layer.gemm_by_tile),
             (layer.after_vector, layer.vector_by_tile),
         ):
+            if not np.any(after):
+                continue
             complete = _at(self.complete, after)
-            begun = np.where(by_tile > 0, _at(self._first_complete, after), complete)
+            if not np.any(by_tile):
+                first, last = np.maximum(first, complete), np.maximum(last, complete)
+                continue
+            begun = _chosen(_mask(by_tile > 0), _at(self._first_complete, after), complete)
             first = np.maximum(first, begun)
             # A layer of one token tile waits for no other.
-            last = np.maximum(last, np.where(single, begun, complete))
+            last = np.maximum(last, _chosen(_mask(single), begun, complete))
         return first, last
 
-    def _gemm(self, index: int) -> _Outcome:
+    def _gemm(self, index: int, mask: np.ndarray | None) -> _Outcome:
         layer, work, state = self._layers[index], self._gemms[index], self._state
         ready, all_ready = self._operands(index)
         several = work.token_tiles - 1
@@ -174,10 +174,10 @@ class Lanes:
         # The loader: table, then row tiles, as far ahead as the ring has room.
         load = np.maximum(state["load_free"], state["known"]) + LOAD_LAYER
         load = load + table_cycles(layer.table_entries, self._tiles)
-        load = np.where(layer.from_memory > 0, np.maximum(load, all_ready), load)
+        load = _chosen(_mask(layer.from_memory > 0), np.maximum(load, all_ready), load)
         each = work.load_all / work.row_tiles
-        room = self._ring.room(work.k_steps)
-        load = np.maximum(load, room.loaded(1.0, each) - each)
+        room = self._ring.room(work.k_steps, each)
+        load = np.maximum(load, room.loaded(1.0) - each)
         weights = load + work.load_first + TILE_TO_STEP
 
         # The array: the first group of row tiles follows its operands, later ones find them complete.
@@ -186,119 +186,145 @@ class Lanes:
         first_end = np.maximum(begin + work.k_steps - 1, state["drained"])
         group_free = first_end + several * work.first_group
         group_ready = np.maximum(group_free, all_ready + work.k_steps - 1)
-        rest = work.between - several * work.first_group
-        end = group_ready + rest
+        end = group_ready + (work.between - several * work.first_group)
         # Bound by the loader: each time from the first step with a row tile that has just been loaded, the
         # last one of the first group, of the group before the last one, and of all. Those that do not fit
         # beside the first groups wait until these are used up, or until the layer before is done.
-        group_end = group_ready + work.first_group - work.k_steps
+        group_end = group_ready + (work.first_group - work.k_steps)
         slot = work.first_group / work.group
         fit = np.minimum(self._ring.tiles(work.k_steps), work.row_tiles)
-        used_up = group_end - (work.group - 1) * slot + (work.row_tiles - fit) * each
-        loaded = np.maximum(load + work.load_all, np.where(work.row_tiles > fit, used_up, 0.0))
-        loaded = np.maximum(loaded, room.loaded(fit, each) + (work.row_tiles - fit) * each)
+        more = work.row_tiles - fit
+        loaded = np.maximum(load + work.load_all, room.loaded(fit) + more * each)
+        if np.any(more > 0):
+            used_up = group_end + (more * each - (work.group - 1) * slot)
+            loaded = _chosen(_mask(more > 0), np.maximum(loaded, used_up), loaded)
         groups = np.ceil(work.row_tiles / work.group)
         last_tiles = work.row_tiles - (groups - 1) * work.group
-        before_last = loaded - work.load_last_group + several * work.first_group
-        before_last = before_last + work.token_tiles * work.last_group
-        bound = loaded + several * work.last_group
-        bound = np.where(groups > 1, np.maximum(bound, before_last), bound)
-        first_loaded = np.maximum(load + work.load_group, room.loaded(work.group, each))
-        by_group = first_loaded + work.between - (work.group - 1) * slot
-        bound = np.maximum(bound, by_group) + TILE_TO_STEP + work.k_steps - 1
-        weight_wait = np.maximum(bound - end, 0.0)
-        end = end + weight_wait
+        # From the last row tile's loading, and from that of the group before, to the last slot.
+        behind = several * work.first_group + work.token_tiles * work.last_group - work.load_last_group
+        behind = np.where(
+            groups > 1, np.maximum(several * work.last_group, behind), several * work.last_group
+        )
+        first_loaded = np.maximum(load + work.load_group, room.loaded(work.group))
+        by_group = first_loaded + (work.between - (work.group - 1) * slot)
+        bound = np.maximum(loaded + behind, by_group) + (TILE_TO_STEP + work.k_steps - 1)
+        free_end, end = end, np.maximum(end, bound)
 
         total = np.where(groups > 1, (end - group_end) / np.maximum(groups - 1, 1), 0.0)
+        of_last = work.token_tiles * work.last_group
         in_buffer = LoadedTiles(
-            tiles=np.where(layer.unit == Unit.GEMM, work.row_tiles, 0.0),
+            tiles=work.row_tiles,
             k_steps=work.k_steps,
             group=work.group,
             last=last_tiles,
             end=end,
             group_cycles=total,
-            last_cycles=np.minimum(work.token_tiles * work.last_group, np.where(groups > 1, total, np.inf)),
+            last_cycles=np.where(groups > 1, np.minimum(of_last, total), of_last),
             slot=work.last_group / last_tiles,
         )
-        self._ring.push(in_buffer)
+        self._ring.push(in_buffer, mask)
         transposed = layer.destination == Destination.ACTIVATION_TRANSPOSED
         tail = np.where(transposed, self._block + TRANSPOSED_TAIL, 0.0)
-        complete = end + self._pipeline + work.last_drain + tail
+        complete = end + (self._pipeline + work.last_drain + tail)
         first_complete = complete - several * work.last_group
-        source = (work.last_group, work.last_drains, work.last_slot, work.last_drain, last_tiles)
+        if index in self._followed:
+            source = Source(
+                work.last_group, work.last_drains, work.last_slot, work.last_drain, last_tiles,
+                first_complete, complete,
+            )  # fmt: skip
+            self._source = source.where(mask, self._source)
+        if not self._image_read.all():
+            first_one = ~self._image_read if mask is None else mask & ~self._image_read
+            self._image_from = np.where(first_one, complete, self._image_from)
+            self._image_read = self._image_read | first_one
+        waits = {}
+        if self._with_waits:
+            waits = {
+                "drain": first_end - begin - work.k_steps + 1 + work.drain_bound,
+                "operands": np.maximum(ready - change, 0.0) + group_ready - group_free,
+                "weights": begin - np.maximum(change, ready) + end - free_end,
+                "change": change - state["last_step"] - 1,
+            }
         return _Outcome(
             begin=begin,
             first_complete=first_complete,
             complete=complete,
-            waits={
-                "drain": first_end - begin - work.k_steps + 1 + work.drain_bound,
-                "operands": np.maximum(ready - change, 0.0) + group_ready - group_free,
-                "weights": begin - np.maximum(change, ready) + weight_wait,
-                "change": change - state["last_step"] - 1,
-            },
+            waits=waits,
             state={
                 "load_free": np.maximum(loaded, in_buffer.last_loaded(fit, each, work.load_last)),
                 "last_step": end,
-                "drained": end + work.last_drain + tail,
+                "drained": end + (work.last_drain + tail),
                 "skipped": self._zero,
-                **dict(zip(_SOURCE, source, strict=True)),
-                "gemm_first": first_complete,
                 "gemm_complete": complete,
-                "image_from": np.where(state["gemm_complete"] > 0, state["image_from"], complete),
             },
         )
 
-    def _vector(self, index: int) -> _Outcome:
+    def _vector(self, index: int, mask: np.ndarray | None) -> _Outcome:
         layer, work, state = self._layers[index], self._vectors[index], self._state
         ready, all_ready = self._operands(index)
         load = np.maximum(state["load_free"], state["known"]) + LOAD_LAYER
         load = load + table_cycles(layer.table_entries, self._tiles)
-        residual = layer.unit == Unit.LOAD_RESIDUAL
-        load = np.where(residual, np.maximum(load, all_ready) + work.stream, load)
+        residual = _mask(layer.unit == Unit.LOAD_RESIDUAL)
+        load = _chosen(residual, np.maximum(load, all_ready) + work.stream, load)
         begin = np.maximum(np.maximum(state["vector_complete"], ready), load) + UNIT_START
         of_first, stalls = self._stalls(index, begin)
-        first = begin + work.first + of_first
-        last = begin + work.first + (work.token_tiles - 1) * work.per_tile + stalls
-        complete = np.maximum(last, all_ready + work.last) + work.tail + UNIT_COMPLETE
-        image = layer.unit == Unit.LOAD_IMAGE
+        first = begin + (work.first + UNIT_COMPLETE) + of_first
+        last = begin + (work.first + (work.token_tiles - 1) * work.per_tile) + stalls
+        complete = np.maximum(last, all_ready + work.last) + (work.tail + UNIT_COMPLETE)
+        image = _mask(layer.unit == Unit.LOAD_IMAGE)
+        self._image_cycles = _chosen(image, work.image + self._zero, self._image_cycles)
         return _Outcome(
             begin=begin,
-            first_complete=first + UNIT_COMPLETE,
+            first_complete=first,
             complete=complete,
             waits={},
-            state={
-                "load_free": load,
-                "skipped": state["skipped"] + 1,
-                "vector_complete": complete,
-                "image_cycles": np.where(image, work.image, state["image_cycles"]),
-            },
+            state={"load_free": load, "skipped": state["skipped"] + 1, "vector_complete": complete},
         )
 
-    def _stalls(self, index: int, begin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _stalls(self, index: int, begin: np.ndarray) -> tuple[np.ndarray | float, np.ndarray | float]:
         """Cycles in which LayerNorm leaves a memory to the drain: in its first token tile, and in all."""
-        layer, work, state = self._layers[index], self._vectors[index], self._state
+        layer, work = self._layers[index], self._vectors[index]
         norm = layer.unit == Unit.LAYER_NORM
         if not norm.any():
-            return self._zero, self._zero
-        follows = norm & (layer.gemm_by_tile > 0)
-        source = Source(*(state[name] for name in (*_SOURCE, "gemm_first", "gemm_complete")))
-        of_first = np.where(follows, source.of_first(work, begin), 0.0)
-        stalls = np.where(work.token_tiles > 1, source.of_all(work, begin), of_first)
-        stalls = np.where(follows, stalls, 0.0)
-        following = index + 1
-        while following < len(self._layers) and not (self._layers[following].unit == Unit.GEMM).any():
-            following += 1
-        if following < len(self._layers):
+            return 0.0, 0.0
+        follows = _mask(norm & (layer.gemm_by_tile > 0))
+        of_first = _chosen(follows, self._source.of_first(work, begin), self._zero)
+        many = _mask(work.token_tiles > 1)
+        stalls = _chosen(follows, _chosen(many, self._source.of_all(work, begin), of_first), self._zero)
+        following = min((other for other in self._gemms if other > index), default=None)
+        if following is not None:
             reader = self._layers[following]
-            writes = (reader.vector_by_tile > 0) & (reader.destination == Destination.ACTIVATION)
+            writes = (reader.vector_by_tile > 0) & (reader.destination == Destination.ACTIVATION) & norm
             if writes.any():
                 lost = reader_stalls(work, reader, self._gemms[following], self._tiles)
-                stalls = stalls + np.where(norm & writes, lost, 0.0)
+                stalls = stalls + np.where(writes, lost, 0.0)
         return of_first, stalls
+
+
+def _mask(where: np.ndarray | bool) -> np.ndarray | None:
+    """None in place of a mask that is true everywhere."""
+    return None if np.all(where) else np.asarray(where)
+
+
+def _chosen(mask: np.ndarray | None, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """What is new where the mask holds."""
+    if mask is None:
+        return new
+    if not mask.ndim:
+        return old  # a single number is false where it is no None
+    return np.where(mask, new, old)
+
+
+def _one_unit(layer: NetworkShape) -> NetworkShape:
+    """A layer of the vector lane whose unit is a number where it is the same in all networks that have it."""
+    units = np.unique(layer.unit[layer.unit != ABSENT]) if np.ndim(layer.unit) else [layer.unit]
+    return replace(layer, unit=np.int64(units[0])) if len(units) == 1 else layer
 
 
 def _at(values: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
     """For each network, the value at its place."""
+    if not np.ndim(places):
+        return values[int(places)]
     different = np.unique(places)
     result = values[int(different[0])]
     for place in different[1:]:

@@ -35,6 +35,8 @@ class LoadedTiles:
 
     def released(self, behind: np.ndarray) -> np.ndarray:
         """Cycle behind the last step of the row tile with so many behind it."""
+        if (behind < self.last).all():
+            return self.end + 1 - behind * self.slot
         earlier = np.maximum(behind - self.last, 0)
         groups = np.floor(earlier / self.group)
         back = self.last_cycles + groups * (self.group_cycles - self.group * self.slot) + earlier * self.slot
@@ -46,32 +48,32 @@ class LoadedTiles:
         result = np.zeros_like(self.end)
         for further in range(GROUP_TILES):
             behind = fit + further
-            result = np.where(
-                behind < self.tiles,
-                np.maximum(result, self.released(behind) + further * each + last),
-                result,
-            )
+            waits = behind < self.tiles
+            if waits.any():
+                loaded = self.released(behind) + (further * each + last)
+                result = np.where(waits, np.maximum(result, loaded), result)
         return result
 
 
 @dataclass(frozen=True, eq=False)
 class Room:
-    """When the next row tiles may be loaded.
+    """When the next row tiles may be loaded, if each takes equally long.
 
     Attributes:
-        at: cycle in which the array is done with each row tile that may still be in the buffer,
+        number: which of the next row tiles has to wait for each one that may still be in the buffer, from 1,
             ``[MOST_TILES, ...]``.
-        number: which of the next row tiles has to wait for it, from 1.
+        before: when the row tile before that one would have to be loaded for it to wait no longer than for
+            that, less the cycles for all before it.
+        each: cycles to load a row tile.
     """
 
-    at: np.ndarray
     number: np.ndarray
+    before: np.ndarray
+    each: np.ndarray
 
-    def loaded(self, tiles: np.ndarray | float, each: np.ndarray) -> np.ndarray:
-        """Cycle behind the loading of the next so many row tiles, if each takes so long, and room is all
-        that they wait for."""
-        waiting = np.where(self.number <= tiles, self.at + (tiles - self.number + 1) * each, 0.0)
-        return waiting.max(0)
+    def loaded(self, tiles: np.ndarray | float) -> np.ndarray:
+        """Cycle behind the loading of the next so many row tiles, if room is all that they wait for."""
+        return np.where(self.number <= tiles, self.before, -np.inf).max(0) + tiles * self.each
 
 
 class WeightRing:
@@ -87,30 +89,32 @@ class WeightRing:
         """Row tiles of so many steps that fit into the empty buffer."""
         return np.minimum(MOST_TILES, np.floor(self._capacity / np.maximum(k_steps, 1)))
 
-    def room(self, k_steps: np.ndarray) -> Room:
-        """For row tiles of so many steps."""
+    def room(self, k_steps: np.ndarray, each: np.ndarray) -> Room:
+        """For row tiles of so many steps that take so long to load."""
         by_steps = np.floor((self._capacity - self._steps) / np.maximum(k_steps, 1)) + 1
-        return Room(self._at, np.maximum(np.minimum(MOST_TILES - self._behind, by_steps), 1))
+        number = np.maximum(np.minimum(MOST_TILES - self._behind, by_steps), 1)
+        return Room(number, self._at - (number - 1) * each, each)
 
-    def push(self, layer: LoadedTiles) -> None:
-        """A layer's row tiles have been loaded."""
+    def push(self, layer: LoadedTiles, mask: np.ndarray | None) -> None:
+        """A layer's row tiles have been loaded, in the networks of the mask, or in all."""
         at, steps = layer.released(self._behind), (self._behind + 1) * layer.k_steps
-        fewest, most = int(layer.tiles.min()), int(layer.tiles.max())
-        if fewest < MOST_TILES:
+        if (layer.tiles < MOST_TILES).any():
             # Layers of few tiles leave some of the earlier ones in the buffer.
             earlier_at, earlier_steps = self._at, self._steps + layer.tiles * layer.k_steps
-            if fewest == most:
-                earlier_at, earlier_steps = (
-                    np.roll(values, fewest, axis=0) for values in (earlier_at, earlier_steps)
-                )
-            else:
+            if layer.tiles.ndim:
                 place = np.maximum(self._behind - layer.tiles, 0).astype(np.int64)
                 place = np.broadcast_to(place, self._at.shape)
                 earlier_at = np.take_along_axis(earlier_at, place, 0)
                 earlier_steps = np.take_along_axis(earlier_steps, place, 0)
+            else:
+                count = int(layer.tiles)
+                earlier_at, earlier_steps = (np.roll(v, count, axis=0) for v in (earlier_at, earlier_steps))
             mine = self._behind < layer.tiles
             at, steps = np.where(mine, at, earlier_at), np.where(mine, steps, earlier_steps)
-        self._at, self._steps = at, steps
+        if mask is None:
+            self._at, self._steps = at, np.broadcast_to(steps, at.shape)
+        else:
+            self._at, self._steps = np.where(mask, at, self._at), np.where(mask, steps, self._steps)
 
 
 def table_cycles(entries: np.ndarray, tiles: Tiles) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -41,6 +41,13 @@ class Source:
     tiles: np.ndarray
     first: np.ndarray
     end: np.ndarray
+
+    def where(self, mask: np.ndarray | None, other: Source) -> Source:
+        """This one in the networks of the mask, or in all, and another one elsewhere."""
+        if mask is None:
+            return self
+        values = {f.name: np.where(mask, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        return Source(**values)
 
     def of_first(self, work: VectorWork, begin: np.ndarray) -> np.ndarray:
         """Cycles that a LayerNorm which begins in a cycle loses in its first token tile.

@@ -130,7 +130,7 @@ class _Layers:
 
     def __init__(self, networks: int) -> None:
         self._networks = networks
-        self._columns: list[dict[str, np.ndarray]] = []
+        self._columns: list[dict[str, np.ndarray]] = []  # numbers, or arrays over networks
 
     @property
     def count(self) -> int:
@@ -138,16 +138,10 @@ class _Layers:
         return len(self._columns)
 
     def add(self, unit: Unit, *, present: np.ndarray | None = None, **values: int | np.ndarray) -> int:
-        """A layer; all that is not given is 0, and all of it where the layer is not present."""
-        exists = np.ones(self._networks, bool) if present is None else present
-        column = {f.name: np.zeros(self._networks, np.int64) for f in fields(NetworkShape)}
-        column["unit"] = np.where(exists, int(unit), ABSENT)
-        for name, value in ({"k_parts": 1} | values).items():
-            # What an absent layer waits for does not matter: the same for all networks, it costs no time.
-            column[name] = (
-                np.broadcast_to(value, self._networks) if "after" in name else np.where(exists, value, 0)
-            )
-        self._columns.append(column)
+        """A layer; all that is not given is 0. What a layer that is not present would take does not matter."""
+        exists = True if present is None else present
+        column = {"k_parts": 1, **values, "unit": np.where(exists, int(unit), ABSENT)}
+        self._columns.append({name: np.asarray(value) for name, value in column.items()})
         return self.count
 
     def norm(self, tokens: int | np.ndarray, embed: np.ndarray, present: np.ndarray, after_gemm: int) -> int:
@@ -217,14 +211,18 @@ class _Layers:
         return context(len(values) - 1) if values else last
 
     def shape(self) -> NetworkShape:
-        """All layers."""
-        # Layer by layer in memory, as the cycle model goes through them.
-        return NetworkShape(
-            **{
-                f.name: np.stack([column[f.name] for column in self._columns]).astype(np.int64).T
-                for f in fields(NetworkShape)
-            }
-        )
+        """All layers; a field in which networks do not differ is ``[1, L]``."""
+        zero = np.zeros((), np.int64)
+        shape = {}
+        for f in fields(NetworkShape):
+            columns = [column.get(f.name, zero) for column in self._columns]
+            if f.name == "unit" or any(column.ndim for column in columns):
+                columns = [np.broadcast_to(column, self._networks) for column in columns]
+            else:
+                columns = [column[None] for column in columns]
+            # Layer by layer in memory, as the cycle model goes through them.
+            shape[f.name] = np.stack(columns).astype(np.int64).T
+        return NetworkShape(**shape)
 
 
 def _same_bank(rows: int | np.ndarray, rows8: np.ndarray) -> np.ndarray:
