@@ -50,7 +50,6 @@ module controller
     input  logic                  layer_drained,
     // Vector lane.
     output logic                  unit_start,
-    output logic                  unit_active,
     output logic [COUNT_BITS-1:0] unit_tiles_ready,
     input  logic                  unit_done,
     input  logic [COUNT_BITS-1:0] unit_tiles_done,
@@ -104,7 +103,6 @@ module controller
                     && (!trace_enable || traced == vector_layer)
                     && (by_tile ? unit_tiles_ready != '0 : unit_tiles_ready == '1);
     assign from_ahead = vector.unit == LOAD_IMAGE && image_loaded;
-    assign unit_active = vector_state == UNIT;
 
     always_ff @(posedge clk) begin
         unit_start <= 1'b0;

@@ -95,7 +95,7 @@ module qvit_engine
     progress_t   progress;
     descriptor_t load_descriptor, d, v, image_descriptor;  // d: of the GEMM lane, v: of the vector lane
     logic        gemm_valid, gemm_issued, token_tile_drained, layer_drained;
-    logic        unit_start, unit_active, unit_done, image_start, image_done;
+    logic        unit_start, unit_done, image_start, image_done;
     logic        trace_start, trace_active, trace_vector, trace_done;
     count_t      tiles_ready, norm_tiles_done;
     logic        step_valid, step_first, step_last;
@@ -110,7 +110,7 @@ module qvit_engine
         .image_follows_in(image_follows != 0), .running, .layers(layer_count), .known, .load_layer, .gemm_layer,
         .vector_layer, .finished, .progress, .gemms_begun, .vectors_begun, .gemm(d), .vector(v), .load_valid,
         .load_may_use_memories, .layer_loaded, .gemm_valid, .gemm_step(step_valid), .gemm_issued,
-        .token_tile_drained, .layer_drained, .unit_start, .unit_active, .unit_tiles_ready(tiles_ready), .unit_done,
+        .token_tile_drained, .layer_drained, .unit_start, .unit_tiles_ready(tiles_ready), .unit_done,
         .unit_tiles_done(v.unit == LAYER_NORM ? norm_tiles_done : '0), .image(image_descriptor), .image_start,
         .image_done, .trace_start, .trace_active, .trace_vector, .trace_done
     );
@@ -322,7 +322,7 @@ module qvit_engine
         );
         // Attention's layers take the two banks in turn.
         always_ff @(posedge clk) begin
-            if (unit_active && v.unit == SOFTMAX && softmax_done) softmax_bank <= !softmax_bank;
+            if (softmax_done) softmax_bank <= !softmax_bank;
             if (rst) softmax_bank <= 1'b0;
         end
     end else begin : without_softmax
