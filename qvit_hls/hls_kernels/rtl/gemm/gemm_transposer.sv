@@ -29,18 +29,19 @@ module gemm_transposer
     localparam int CYCLES = T_N / T_K;
     localparam int BLOCK_ROWS = ROWS * CYCLES;
 
-    logic [BLOCK_ROWS-1:0][T_N-1:0][7:0] buffer [0:1];
-    logic [BLOCK_ROWS-1:0]               exists [0:1];
+    // Registers: a memory would need write enables of its own for every row.
+    logic [1:0][BLOCK_ROWS-1:0][T_N-1:0][7:0] buffer;
+    logic [1:0][BLOCK_ROWS-1:0]          exists;
     logic                                filling;  // which buffer
     logic                                leaving;
     logic [COUNT_BITS-1:0]               leaving_cycle, leaving_block, leaving_end;
     logic [ADDRESS_BITS-1:0]             leaving_address;
 
     always_ff @(posedge clk) begin
-        if (valid) begin
-            for (int r = 0; r < ROWS; r++) begin
-                buffer[filling][32'(cycle)*ROWS+r] <= codes[r];
-                exists[filling][32'(cycle)*ROWS+r] <= emit[r];
+        for (int r = 0; r < BLOCK_ROWS; r++) begin
+            if (valid && 32'(cycle) == r / ROWS) begin
+                buffer[filling][r] <= codes[r%ROWS];
+                exists[filling][r] <= emit[r%ROWS];
             end
         end
         if (leaving) begin
