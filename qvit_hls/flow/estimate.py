@@ -8,8 +8,10 @@ from pathlib import Path
 from qvit_hls.flow.generate import Progress, Target, compile_model
 from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.hw.accelerator import AcceleratorConfig
-from qvit_hls.hw.cycles import Estimate, estimate
+from qvit_hls.hw.board import Board
+from qvit_hls.hw.cycles import Estimate, estimate, frame_timeline
 from qvit_hls.hw.program import Program
+from qvit_hls.hw.timing.timeline import Timeline
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,12 +19,12 @@ class ModelEstimate:
     """What a model takes.
 
     Attributes:
-        board: name of the board.
+        board: the board.
         program: the scheduled layers and the accelerator that was chosen.
         frame: cycles and traffic of one frame, per layer and in all.
     """
 
-    board: str
+    board: Board
     program: Program
     frame: Estimate
 
@@ -30,6 +32,10 @@ class ModelEstimate:
     def config(self) -> AcceleratorConfig:
         """The accelerator."""
         return self.program.config
+
+    def timeline(self) -> Timeline:
+        """When everything in a frame happens; for the RTL engine only."""
+        return frame_timeline(self.program, self.board, self.frame.clock_mhz)
 
 
 @one_torch_thread()
@@ -45,4 +51,4 @@ def estimate_model(
     progress("schedule", 0, 1)
     program = target.program(graph)
     progress("schedule", 1, 1)
-    return ModelEstimate(target.board.name, program, estimate(program, target.board, target.clock_mhz))
+    return ModelEstimate(target.board, program, estimate(program, target.board, target.clock_mhz))

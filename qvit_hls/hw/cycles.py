@@ -26,7 +26,9 @@ from qvit_hls.hw.gemm_timing import (
 from qvit_hls.hw.program import Program, StreamedConstant, StreamedTable, StreamItem
 from qvit_hls.hw.timing.analytic import FrameTiming, frame_timing
 from qvit_hls.hw.timing.network import NetworkShape
+from qvit_hls.hw.timing.simulate import simulate
 from qvit_hls.hw.timing.tiles import Tiles
+from qvit_hls.hw.timing.timeline import Timeline
 from qvit_hls.hw.unit_cycles import layer_cycles
 
 #: What most of a layer's cycles are spent on.
@@ -64,6 +66,7 @@ class Estimate:
         compute_cycles: all layers: one after the other, or as the RTL engine overlaps them.
         stream_cycles: the weight stream, at one beat per cycle or the memory's bandwidth.
         lanes: multiply-accumulates per cycle of the accelerator.
+        timing: of the RTL engine, when layers run and what the MAC tile waits for; None for the C++ engine.
     """
 
     layers: tuple[LayerEstimate, ...]
@@ -72,6 +75,7 @@ class Estimate:
     compute_cycles: int
     stream_cycles: int
     stream_bytes: int
+    timing: FrameTiming | None = None
 
     @property
     def cycles(self) -> int:
@@ -97,7 +101,8 @@ class Estimate:
 def estimate(program: Program, board: Board, clock_mhz: float) -> Estimate:
     """Cycles and traffic of a program; a frame's image is loaded while the frame before it runs."""
     config = program.config
-    bytes_per_cycle = board.ddr_gbytes_per_s * 1e3 / clock_mhz
+    bytes_per_cycle = _bytes_per_cycle(board, clock_mhz)
+    timing = None
     descriptors = [layer.descriptor for layer in program.layers]
     if config.mac == "rtl":
         timing = frame_timing(NetworkShape.of_program(program), Tiles.of_config(config, bytes_per_cycle))
@@ -129,7 +134,18 @@ def estimate(program: Program, board: Board, clock_mhz: float) -> Estimate:
         compute_cycles=compute_cycles,
         stream_cycles=int(total / min(config.beat_bits / 8, bytes_per_cycle)),
         stream_bytes=total,
+        timing=timing,
     )
+
+
+def frame_timeline(program: Program, board: Board, clock_mhz: float) -> Timeline:
+    """When everything in a frame happens on the RTL engine, by the simulation of its schedule."""
+    tiles = Tiles.of_config(program.config, _bytes_per_cycle(board, clock_mhz))
+    return simulate(NetworkShape.of_program(program), tiles)
+
+
+def _bytes_per_cycle(board: Board, clock_mhz: float) -> float:
+    return board.ddr_gbytes_per_s * 1e3 / clock_mhz
 
 
 def _rtl_bottleneck(timing: FrameTiming, index: int, d: Descriptor) -> str:

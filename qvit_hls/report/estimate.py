@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qvit_hls.flow.estimate import ModelEstimate
+from qvit_hls.report.causes import cause_table
 from qvit_hls.report.layer_rows import group_layers
 
 
@@ -21,6 +22,7 @@ def estimate_table(result: ModelEstimate) -> RenderableType:
     table.add_column("Unit")
     for heading in ("M atom-MACs", "Cycles", "Share", "Lanes busy", "Stream kB"):
         table.add_column(heading, justify="right")
+    table.add_column("Bound by")
     for title, layers in group_layers(frame.layers, lambda layer: layer.name):
         cycles = sum(layer.cycles for layer in layers)
         ideal = sum(layer.ideal_cycles for layer in layers)
@@ -32,8 +34,10 @@ def estimate_table(result: ModelEstimate) -> RenderableType:
             f"{cycles / frame.compute_cycles:.1%}",
             f"{ideal / cycles:.0%}" if ideal else "",
             f"{sum(layer.stream_bytes for layer in layers) / 1e3:,.1f}",
+            max(layers, key=lambda layer: layer.cycles).bottleneck,
         )
     config = result.config
+    rate = f"{frame.frames_per_second:,.1f} frames per second at {frame.clock_mhz:g} MHz"
     limit = "the layers" if frame.compute_cycles >= frame.stream_cycles else "the weight stream"
     summary = (
         f"\naccelerator: {config.tile_tokens} tokens x {config.tile_rows} atom rows "
@@ -42,17 +46,20 @@ def estimate_table(result: ModelEstimate) -> RenderableType:
         f"weight stream {frame.stream_cycles:,} for {frame.stream_bytes / 1e6:.2f} MB)\n"
         f"{frame.atom_macs / 1e6:,.1f} M atom-MACs (an 8-bit weight is two), "
         f"{frame.share_of_ideal:.1%} of ideal\n"
-        f"{frame.frames_per_second:,.1f} frames per second at {frame.clock_mhz:g} MHz on {result.board}\n"
-        "Counted from the layer descriptors; loop fill and memory latency are not in it."
+        f"{rate} on {result.board.name}\n"
     )
-    return Group(table, Text(summary))
+    if frame.timing is None:
+        note = "Counted from the layer descriptors; loop fill and memory latency are not in it."
+        return Group(table, Text(summary + note))
+    note = "Layers overlap, so their shares add up to more than the frame. Memory latency is not in it.\n"
+    return Group(table, Text(summary + note), cause_table(frame.timing))
 
 
 def estimate_json(result: ModelEstimate) -> dict[str, Any]:
     """The same as plain JSON values."""
     frame = result.frame
     return {
-        "board": result.board,
+        "board": result.board.name,
         "clock_mhz": frame.clock_mhz,
         "accelerator": result.config.model_dump(),
         "lanes": frame.lanes,
@@ -63,5 +70,6 @@ def estimate_json(result: ModelEstimate) -> dict[str, Any]:
         "atom_macs": frame.atom_macs,
         "frames_per_second": frame.frames_per_second,
         "share_of_ideal": frame.share_of_ideal,
+        **({} if frame.timing is None else {"causes": {k: float(v) for k, v in frame.timing.causes.items()}}),
         "layers": [asdict(layer) for layer in frame.layers],
     }

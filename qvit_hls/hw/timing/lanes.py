@@ -91,7 +91,9 @@ class Lanes:
             "last_step": self._zero - 1,
             "drained": self._zero,  # the array may end a slot from here on
             "skipped": self._zero,  # layers of the vector lane since the last GEMM
+            "gemm_first": self._zero,  # as in first_complete, of the lane's last layer
             "gemm_complete": self._zero,
+            "vector_first": self._zero,
             "vector_complete": self._zero,
         }
         self._image_cycles = self._image_from = self._zero
@@ -105,7 +107,8 @@ class Lanes:
         gemm_before, vector_before = state["gemm_complete"], state["vector_complete"]
         # An absent layer is complete with what its lane completed before.
         begin, waits = self._zero, dict.fromkeys(WAITS, self._zero)
-        complete = first = gemm_before if index in self._gemms else vector_before
+        complete = gemm_before if index in self._gemms else vector_before
+        first = state["gemm_first" if index in self._gemms else "vector_first"]
         for run, works in ((self._gemm, self._gemms), (self._vector, self._vectors)):
             if index not in works:
                 continue
@@ -255,6 +258,7 @@ class Lanes:
                 "last_step": end,
                 "drained": end + (work.last_drain + tail),
                 "skipped": self._zero,
+                "gemm_first": first_complete,
                 "gemm_complete": complete,
             },
         )
@@ -278,7 +282,12 @@ class Lanes:
             first_complete=first,
             complete=complete,
             waits={},
-            state={"load_free": load, "skipped": state["skipped"] + 1, "vector_complete": complete},
+            state={
+                "load_free": load,
+                "skipped": state["skipped"] + 1,
+                "vector_first": first,
+                "vector_complete": complete,
+            },
         )
 
     def _stalls(self, index: int, begin: np.ndarray) -> tuple[np.ndarray | float, np.ndarray | float]:

@@ -138,7 +138,7 @@ class _Layers:
         return len(self._columns)
 
     def add(self, unit: Unit, *, present: np.ndarray | None = None, **values: int | np.ndarray) -> int:
-        """A layer; all that is not given is 0. What a layer that is not present would take does not matter."""
+        """A layer; all that is not given is 0. What an absent layer would take does not matter."""
         exists = True if present is None else present
         column = {"k_parts": 1, **values, "unit": np.where(exists, int(unit), ABSENT)}
         self._columns.append({name: np.asarray(value) for name, value in column.items()})
