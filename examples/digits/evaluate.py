@@ -16,7 +16,7 @@ import torch
 
 from qvit_hls.frontend.compile import integer_graph
 from qvit_hls.nets.checkpoint import load_model
-from qvit_hls.train.loop import predict
+from qvit_hls.train.evaluation import predict
 
 HERE = Path(__file__).parent
 

@@ -7,6 +7,7 @@ Writes ``model.pt`` and ``test.npz`` (the 360 test images, as the model wants th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -14,18 +15,24 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from torch import Tensor
 
 from qvit_hls.nets.checkpoint import save_model
 from qvit_hls.nets.config import BlockConfig, VitConfig
 from qvit_hls.nets.vit import QuantVisionTransformer
-from qvit_hls.train.augment import random_affine
-from qvit_hls.train.loop import Dataset, Phase, accuracy, predict, train_float, train_quantized
+from qvit_hls.train.evaluation import predict
+from qvit_hls.train.objective import NetworkObjective
+from qvit_hls.train.pictures import Preparation
+from qvit_hls.train.processes import Processes
+from qvit_hls.train.progress import training_progress
+from qvit_hls.train.settings import Affine, Augmentation, TrainingConfig
+from qvit_hls.train.sources import ArraySource
+from qvit_hls.train.trainer import Trainer
 
 TEST_IMAGES = 360
 #: The split never changes, whatever the training's seed.
 SPLIT_SEED = 0
 QUANTIZED_EPOCH_SHARE = 0.3
+BATCH_SIZE = 64
 
 # Pixels are 0..16; the model sees (pixel / 16 - MEAN) / STD, the statistics of the data set.
 MEAN, STD = 0.305, 0.376
@@ -53,20 +60,53 @@ CONFIG = VitConfig(
 )
 
 
-def load_split() -> tuple[Dataset, Dataset]:
-    """The training and the test images, normalised; both hold every digit in equal shares."""
+@dataclass(frozen=True)
+class Images:
+    """Labelled images, normalised: float32 ``[n, 1, 8, 8]`` and int64 ``[n]``."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def predictions(self, model: QuantVisionTransformer) -> np.ndarray:
+        """Classes that a model predicts, int64 ``[n]``."""
+        return predict(model, torch.from_numpy(self.images)).numpy()
+
+    def accuracy(self, model: QuantVisionTransformer) -> float:
+        """Top-1, 0 to 1."""
+        return float((self.predictions(model) == self.labels).mean())
+
+
+def load_split() -> tuple[Images, Images]:
+    """The training and the test images; both hold every digit in equal shares."""
     digits = load_digits()
-    images = torch.from_numpy(((digits.images / 16 - MEAN) / STD).astype(np.float32)[:, None])
-    labels = torch.from_numpy(digits.target.astype(np.int64))
+    images = ((digits.images / 16 - MEAN) / STD).astype(np.float32)[:, None]
+    labels = digits.target.astype(np.int64)
     train, test = train_test_split(
         np.arange(len(labels)), test_size=TEST_IMAGES, stratify=digits.target, random_state=SPLIT_SEED
     )
-    return Dataset(images[train], labels[train]), Dataset(images[test], labels[test])
+    return Images(images[train], labels[train]), Images(images[test], labels[test])
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Small rotations, zooms and shifts; outside the image is black."""
-    return random_affine(images, generator, degrees=6, shift=0.3, zoom=0.05, fill=-MEAN / STD)
+def fit(
+    model: QuantVisionTransformer, data: Images, *, quantized: bool, epochs: int, seed: int, rate: float
+) -> None:
+    """Train in place; small rotations, zooms and shifts, outside the image is black."""
+    steps = round(epochs * len(data.labels) / BATCH_SIZE)
+    config = TrainingConfig(
+        seed=seed,
+        steps=steps,
+        float_share=0 if quantized else 1,
+        batch_size=BATCH_SIZE,
+        learning_rate=rate,
+        warmup_steps=steps // 30,
+        weight_decay=0.2,
+        augmentation=Augmentation(affine=Affine(degrees=6, shift=0.3, zoom=0.05)),
+    )
+    source = ArraySource(data.images, data.labels, CONFIG.classes, "digits")
+    preparation = Preparation(CONFIG.image_size, CONFIG.channels, (MEAN,), (STD,))
+    with training_progress() as progress:
+        objective = NetworkObjective(model, config)
+        Trainer(objective, config, source, preparation, Processes(cpu=True), progress=progress).train()
 
 
 @click.command(help=__doc__)
@@ -81,25 +121,23 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 def main(epochs: int, out: Path, seed: int) -> None:
     train, test = load_split()
     quantized_epochs = max(1, round(epochs * QUANTIZED_EPOCH_SHARE))
-    # Chosen on a part of the training images. The digits are centred and few: strong augmentation hurts.
-    float_phase = Phase(epochs - quantized_epochs, 2e-3, weight_decay=0.2, warmup_epochs=5)
-    quantized_phase = Phase(quantized_epochs, 5e-4, weight_decay=0.2)
     # The model is too small to gain from threads, and one gives the same result on any number of cores.
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     model = QuantVisionTransformer(CONFIG)
 
-    train_float(model, train, float_phase, seed, augment)
-    float_predictions = predict(model, test.images)
-    float_accuracy = accuracy(model, test)
-    train_quantized(model, train, quantized_phase, seed + 1, augment)
+    # Chosen on a part of the training images. The digits are centred and few: strong augmentation hurts.
+    fit(model, train, quantized=False, epochs=epochs - quantized_epochs, seed=seed, rate=2e-3)
+    float_predictions = test.predictions(model)
+    float_accuracy = test.accuracy(model)
+    fit(model, train, quantized=True, epochs=quantized_epochs, seed=seed + 1, rate=5e-4)
 
     out.mkdir(parents=True, exist_ok=True)
     save_model(model, out / "model.pt")
-    np.savez_compressed(out / "test.npz", images=test.images.numpy(), labels=test.labels.numpy())
-    agreement = float((predict(model, test.images) == float_predictions).float().mean())
-    click.echo(f"float      {float_accuracy:7.2%} of {len(test)} test images")
-    click.echo(f"quantized  {accuracy(model, test):7.2%}, {agreement:.2%} of predictions as in float")
+    np.savez_compressed(out / "test.npz", images=test.images, labels=test.labels)
+    agreement = float((test.predictions(model) == float_predictions).mean())
+    click.echo(f"float      {float_accuracy:7.2%} of {len(test.labels)} test images")
+    click.echo(f"quantized  {test.accuracy(model):7.2%}, {agreement:.2%} of predictions as in float")
     click.echo(f"wrote {out / 'model.pt'} and {out / 'test.npz'}")
 
 

@@ -68,9 +68,11 @@ def _fake_quantize_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | No
     grad_x = grad * inside
     grad_scale = None
     if ctx.needs_input_grad[1]:
-        # LSQ eq. 3: code - v inside the range, +-qmax outside; gradient scale 1/sqrt(numel * qmax).
+        # LSQ eq. 3: code - v inside the range, +-qmax outside; gradient scale 1/sqrt(values * qmax), where a
+        # batch counts the values of one image, so that its parts add up to the whole.
+        values = x[0].numel() if x.dim() > 1 else x.numel()
         slope = round_half_up(v).clamp_(-ctx.qmax, ctx.qmax).sub_(v * inside)
-        grad_scale = (grad * slope).sum().reshape(scale.shape) / (x.numel() * ctx.qmax) ** 0.5
+        grad_scale = (grad * slope).sum().reshape(scale.shape) / (values * ctx.qmax) ** 0.5
     return grad_x, grad_scale, None
 
 
@@ -185,3 +187,11 @@ def _fake_softmax_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
 
 
 fake_softmax.register_autograd(_fake_softmax_backward, setup_context=_fake_softmax_setup)
+
+
+# ---------------------------------------------------------------- mixed precision
+
+# Under autocast the operators compute in float32: bfloat16 cannot hold 16-bit codes, nor float16 small steps.
+for _operator in (fake_quantize, fake_quantize_rows, fake_quantize_bias, fake_softmax):
+    for _device in ("cpu", "cuda"):
+        _operator.register_autocast(_device, torch.float32)

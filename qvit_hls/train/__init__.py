@@ -1,1 +1,1 @@
-"""Quantization-aware training: data augmentation and the training loop."""
+"""Training of networks and supernets: data, objectives, and one engine with checkpoints."""
