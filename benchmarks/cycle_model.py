@@ -7,15 +7,19 @@ that is later, to its completion; GEMMs begin with their first step. The same ho
 of a layer is relative to its RTL cycles, however few these are; all layers count the same.
 
     python benchmarks/cycle_model.py [--json benchmarks/results/cycle_model.json]
+
+The JSON holds errors and frames; a CSV file beside it, every layer.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qvit_hls.flow.generate import Target, compile_model, generate
-from qvit_hls.flow.output import write_json
+from qvit_hls.flow.output import write_file, write_json
 from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.hw.accelerator import AcceleratorConfig
 from qvit_hls.hw.descriptor import Destination, Unit
@@ -43,6 +47,8 @@ from qvit_hls.verify.cycles import FrameCycles
 
 RESULT = Path(__file__).parent / "results" / "cycle_model.json"
 ACTIVATION_BITS = 7
+#: Percentiles of absolute errors.
+SHARES = (50, 95, 100)
 #: Left out: loads of the image and of the constants. Their lane sees them for 2 cycles: the image has come
 #: while the frame before ran, and the constants' time in the stream is in the begin of the next layer.
 _LEFT_OUT = (Unit.LOAD_IMAGE, Unit.LOAD_RESIDUAL)
@@ -286,7 +292,7 @@ def main() -> None:
     console.print(frame_table(frames))
     shapes = {(item.kind, item.shape) for item in layers}
     console.print(f"{len(shapes)} layer shapes on {len(ACCELERATORS)} accelerators")
-    write_json(arguments.json, result_json(layers, frames))
+    write_results(layers, frames, arguments.json)
 
 
 def percentile(errors: Iterable[float], share: float) -> float:
@@ -317,7 +323,7 @@ def layer_table(layers: Sequence[Measured]) -> Table:
             kind,
             str(len(mine)),
             str(len({(item.kind, item.shape) for item in mine})),
-            *(f"{percentile(errors, share):.2%}" for share in (50, 95, 100)),
+            *(f"{percentile(errors, share):.2%}" for share in SHARES),
             *(f"{percentile(simulated, share):.2%}" for share in (95, 100)),
         )
     return table
@@ -341,17 +347,36 @@ def frame_table(frames: Sequence[Frame]) -> Table:
     return table
 
 
+def write_results(layers: Sequence[Measured], frames: Sequence[Frame], path: Path) -> None:
+    """Everything measured: errors and frames as JSON, all layers as CSV beside it."""
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow([f.name for f in fields(Measured)])
+    for item in layers:
+        values = vars(item) | {"shape": " ".join(map(str, item.shape)), "model": f"{item.model:.1f}"}
+        writer.writerow(values.values())
+    write_file(path.with_suffix(".csv"), rows.getvalue().encode())
+    write_json(path, result_json(layers, frames))
+
+
 def result_json(layers: Sequence[Measured], frames: Sequence[Frame]) -> dict[str, Any]:
-    """Everything measured."""
+    """Errors and frames."""
+    kinds = dict.fromkeys(item.kind for item in layers)
     return {
         "benchmark": "cycle_model",
         "accelerators": [str(accelerator) for accelerator in ACCELERATORS],
         "shapes": len({(item.kind, item.shape) for item in layers}),
-        "error": {str(share): percentile((x.error for x in layers), share) for share in (50, 95, 100)},
+        "error": {str(share): percentile((x.error for x in layers), share) for share in SHARES},
         "simulation_error": {
-            str(share): percentile((x.simulation_error for x in layers), share) for share in (50, 95, 100)
+            str(share): percentile((x.simulation_error for x in layers), share) for share in SHARES
         },
-        "layers": [vars(item) for item in layers],
+        "layers": len(layers),
+        "error_by_kind": {
+            kind: {
+                str(share): percentile((x.error for x in layers if x.kind == kind), share) for share in SHARES
+            }
+            for kind in kinds
+        },
         "frames": [vars(item) for item in frames],
     }
 
