@@ -19,6 +19,8 @@ if TYPE_CHECKING:
               help="A published model instead of a file, such as deit_tiny; repeatable.")  # fmt: skip
 @click.option("--activation-bits", type=click.IntRange(4, 8), default=7, show_default=True,
               help="Activation bits of the shapes; a file has its own.")  # fmt: skip
+@click.option("--eight-bit-share", type=click.FloatRange(0, 1), default=0.25, show_default=True,
+              metavar="SHARE", help="Share of the shapes' weight rows that have 8 bits.")  # fmt: skip
 @board_option
 @clock_option
 @mac_option
@@ -35,6 +37,7 @@ def explore(
     models: tuple[Path, ...],
     shapes: tuple[str, ...],
     activation_bits: int,
+    eight_bit_share: float,
     board: str | None,
     clock_mhz: float | None,
     mac: Mac | None,
@@ -49,10 +52,12 @@ def explore(
     Prints the Pareto set of cycles and resources, marks the accelerator that gen would build, and says what
     stops the next faster one. Where models share the accelerator, the geometric mean of their cycles counts.
     """
+    import json
+
     from qvit_hls.cli.console import progress, results
     from qvit_hls.flow.explore import explore_models
     from qvit_hls.flow.generate import Target
-    from qvit_hls.flow.output import write_file, write_json
+    from qvit_hls.flow.output import write_file
     from qvit_hls.report.explore import explore_json, explore_table
     from qvit_hls.report.explore_plot import check_plot_path, explore_plot
 
@@ -61,13 +66,20 @@ def explore(
     target = Target.on_board(board, clock_mhz, mac=mac or "hls")
     with progress(quiet) as update:
         result = explore_models(
-            models, shapes, target, activation_bits=activation_bits, target_fps=target_fps, progress=update
+            models,
+            shapes,
+            target,
+            activation_bits=activation_bits,
+            eight_bit_share=eight_bit_share,
+            target_fps=target_fps,
+            progress=update,
         )
-    for path in [json_path, *([out / "pareto.json"] if out else [])]:
-        if path is not None:
-            write_json(path, explore_json(result))
-    for path in [plot, *([out / "explore.png"] if out else [])]:
-        if path is not None:
-            write_file(path, explore_plot(result, path.suffix))
+    # All contents before the first file: a failure writes nothing.
+    jsons = [path for path in (json_path, out and out / "pareto.json") if path is not None]
+    plots = [path for path in (plot, out and out / "explore.png") if path is not None]
+    contents = {path: (json.dumps(explore_json(result), indent=2) + "\n").encode() for path in jsons}
+    contents |= {path: explore_plot(result, path.suffix) for path in plots}
+    for path, content in contents.items():
+        write_file(path, content)
     if not quiet:
         results().print(explore_table(result))

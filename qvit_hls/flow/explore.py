@@ -24,6 +24,7 @@ def explore_models(
     target: Target,
     *,
     activation_bits: int = 7,
+    eight_bit_share: float = 0.25,
     target_fps: float | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Exploration:
@@ -31,9 +32,10 @@ def explore_models(
 
     Args:
         models: model files.
-        shapes: names of presets: models of random weights, a quarter of their rows with 8 bits.
+        shapes: names of presets: models of random weights.
         target: board, clock and engine.
         activation_bits: of the presets.
+        eight_bit_share: share of the presets' rows that have 8 bits, 0 to 1.
         target_fps: frames per second that each model must reach.
 
     Raises:
@@ -46,6 +48,7 @@ def explore_models(
         for name in shapes
         if name not in PRESETS
     ]
+    problems += [f"There is no model file {model}." for model in models if not model.is_file()]
     if target_fps is not None and not 0 < target_fps < float("inf"):
         problems.append(
             f"The target is {target_fps} frames per second; it should be a number greater than 0."
@@ -53,15 +56,15 @@ def explore_models(
     if problems:
         raise QvitError(problems)
     graphs = [compile_model(model, False, progress) for model in models]
-    graphs += [preset_graph(shape, activation_bits) for shape in shapes]
+    graphs += [preset_graph(shape, activation_bits, eight_bit_share) for shape in shapes]
     progress("explore", 0, 1)
     result = explore(graphs, target.board, target.clock_mhz, target.mac, target_fps)
     progress("explore", 1, 1)
     return result
 
 
-def preset_graph(shape: str, activation_bits: int) -> Graph:
+def preset_graph(shape: str, activation_bits: int, eight_bit_share: float = 0.25) -> Graph:
     """The integer graph of a preset with random weights; they matter neither to cycles nor to resources."""
-    config = PRESETS[shape](activation_bits)
+    config = PRESETS[shape](activation_bits).model_copy(update={"eight_bit_share": eight_bit_share})
     example = torch.zeros(1, config.channels, config.image_size, config.image_size)
     return integer_graph(random_model(config, 1), example, shape)

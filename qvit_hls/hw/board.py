@@ -58,6 +58,11 @@ def board_names() -> list[str]:
     )
 
 
+def known_boards() -> list[Board]:
+    """The boards that ship with the package."""
+    return [load_board(name) for name in board_names()]
+
+
 def load_board(board: str) -> Board:
     """Read a board.
 
@@ -99,14 +104,29 @@ def parse_board(content: bytes, origin: str) -> Board:
         raise QvitError(f"{origin} is not YAML: {_where(error)}") from error
     if not isinstance(fields, dict):
         raise QvitError(f"{origin} should hold one key per line, such as 'lut: 274080'.")
-    unnamed = [f"{origin}: {key!r} is not a board's key" for key in fields if not isinstance(key, str)]
+    problems = [f"{origin}: {key!r} is not a board's key" for key in fields if not isinstance(key, str)]
+    problems += [f"{origin}: {problem}" for problem in _repeated(content)]
     try:
         board = Board.model_validate({key: value for key, value in fields.items() if isinstance(key, str)})
     except ValidationError as error:
-        raise QvitError([*unnamed, *(f"{origin}: {_plain(item)}" for item in error.errors())]) from error
-    if unnamed:
-        raise QvitError(unnamed)
+        raise QvitError([*problems, *(f"{origin}: {_plain(item)}" for item in error.errors())]) from error
+    if problems:
+        raise QvitError(problems)
     return board
+
+
+def _repeated(content: bytes) -> list[str]:
+    """Keys that are given more than once, with their lines; YAML would take the last one."""
+    node = yaml.compose(content, Loader=yaml.SafeLoader)
+    assert isinstance(node, yaml.MappingNode)
+    lines: dict[str, list[int]] = {}
+    for key, _ in node.value:
+        lines.setdefault(str(key.value), []).append(key.start_mark.line + 1)
+    return [
+        f"{key} is there {len(found)} times, in lines {', '.join(map(str, found[:-1]))} and {found[-1]}"
+        for key, found in lines.items()
+        if len(found) > 1
+    ]
 
 
 def _where(error: Exception) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from command_line import Run
 
+from qvit_hls.flow.explore import preset_graph
+from qvit_hls.ir.integer_ops import IntegerLinear
 from qvit_hls.nets.checkpoint import save_model
 from qvit_hls.nets.config import BlockConfig, VitConfig
 from qvit_hls.nets.random import random_model
@@ -92,7 +94,7 @@ def test_an_impossible_target_leaves_nothing_behind(
     out = tmp_path / "out"
     result = qvit_hls("explore", model, "--board", board, "--target-fps", 1e7, "-o", out, "--quiet")
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: 1e+07 frames per second are impossible on tiny: at most ")
+    assert result.stderr.startswith("error: 10,000,000 frames per second are impossible on tiny: at most ")
     assert not out.exists()
 
 
@@ -101,8 +103,9 @@ def test_an_impossible_target_leaves_nothing_behind(
     [
         ((), "Name a model file, or a shape with --shape."),
         (
-            ("--shape", "deit_huge"),
-            "There is no shape 'deit_huge'; shapes are deit_tiny, deit_small, deit_base.",
+            ("--shape", "deit_huge", "nowhere.pt"),
+            "There is no shape 'deit_huge'; shapes are deit_tiny, deit_small, deit_base.\n"
+            "error: There is no model file nowhere.pt.",
         ),
         (
             ("--shape", "deit_tiny", "--target-fps", "-3"),
@@ -114,6 +117,24 @@ def test_an_impossible_target_leaves_nothing_behind(
 def test_what_cannot_be_explored_is_said(qvit_hls: Run, arguments: tuple[str, ...], problem: str) -> None:
     result = qvit_hls("explore", *arguments, "--quiet")
     assert (result.exit_code, result.stderr) == (1, f"error: {problem}\n")
+
+
+def test_a_plot_that_cannot_be_written_is_said(
+    qvit_hls: Run, model: Path, board: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "plot.png").mkdir()
+    files = ("--plot", tmp_path / "plot.png")
+    result = qvit_hls("explore", model, "--board", board, *files, "--quiet")
+    problem = f"error: The file {tmp_path / 'plot.png'} cannot be written: Is a directory.\n"
+    assert (result.exit_code, result.stderr) == (1, problem)
+
+
+def test_shapes_have_the_8_bit_rows_and_the_activation_bits_that_are_asked_for() -> None:
+    layers = [node for node in preset_graph("deit_tiny", 5, 1.0) if isinstance(node.op, IntegerLinear)]
+    assert len(layers) == 1 + 12 * 6 + 1
+    assert all((node.op.row_bits == 8).all() for node in layers)
+    queries = next(node for node in layers if node.name == "blocks.0.attn.q")
+    assert queries.op.qmax == 15
 
 
 def test_every_problem_of_a_board_file_is_a_line(qvit_hls: Run, model: Path, tmp_path: Path) -> None:

@@ -80,6 +80,16 @@ def test_every_problem_of_a_board_file_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_key_that_is_there_twice_is_named_with_its_lines() -> None:
+    content = load_board("zcu102").model_dump_json(indent=1).replace("{", "{\n  'lut': 5,\n  'dsp': 3,")
+    with pytest.raises(QvitError) as refused:
+        parse_board(content.encode(), "b.yaml")
+    assert refused.value.problems == (
+        "b.yaml: lut is there 2 times, in lines 2 and 6",
+        "b.yaml: dsp is there 2 times, in lines 3 and 8",
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

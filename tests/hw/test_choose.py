@@ -62,7 +62,9 @@ def test_a_model_that_does_not_fit_is_refused() -> None:
     board = smaller_board(bram36=1)
     wide = network(embed_dim=500, blocks=[{**CONFIG.blocks[0].model_dump(), "mlp_hidden": 1000}])
     wanted = (
-        r"^no accelerator for small fits small: the one that comes closest takes \d+ block RAMs of 0 \(90% "
+        r"^no accelerator for small fits small: the one that comes closest takes \d+ block RAMs of 0 that a "
+        r"design may use \(90% of the board\); enough would be a board with \d+ block RAMs, such as kv260 "
+        r"or zcu102 or zcu104$"
     )
     with pytest.raises(QvitError, match=wanted):
         choose_accelerator(wide, board)

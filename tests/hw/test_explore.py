@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import compiled, network
+from models import changed, compiled, network
 
 from qvit_hls.errors import QvitError
 from qvit_hls.hw.accelerator import AcceleratorConfig, Mac
-from qvit_hls.hw.board import Board, load_board
+from qvit_hls.hw.board import Board, known_boards, load_board
 from qvit_hls.hw.cycles import estimate
 from qvit_hls.hw.explore.choose import choose_accelerator
 from qvit_hls.hw.explore.cost import RESOURCES, costs, limits
-from qvit_hls.hw.explore.explore import bytes_per_cycle, explore
+from qvit_hls.hw.explore.explore import explore
 from qvit_hls.hw.explore.pareto import dominated, pareto_set
 from qvit_hls.hw.explore.search import TOLERANCE
-from qvit_hls.hw.explore.space import Space
+from qvit_hls.hw.explore.space import Space, bytes_per_cycle
 from qvit_hls.hw.explore.workload import Workload
 from qvit_hls.hw.schedule import schedule
 from qvit_hls.hw.timing.analytic import frame_timing
@@ -42,19 +44,15 @@ def test_nothing_that_fits_is_much_faster_than_the_choice(mac: Mac) -> None:
     """Against every candidate timed one by one, without bounds or Pareto sets."""
     graph = network(**WIDER)
     space = Space([Workload(graph, mac)], SMALL, bytes_per_cycle(SMALL, 200))
-    everything = np.arange(len(space.candidates))
-    fitting = everything[(space.needs <= space.limits).all(axis=1)]
-    if mac == "hls":  # counted one by one, so only a part of them
-        fitting = np.random.default_rng(1).choice(fitting, 300, replace=False)
+    fitting = np.flatnonzero((space.needs <= space.limits).all(axis=1))
     fastest = int(space.cycles(fitting).min())
     chosen = explore([graph], SMALL, 200, mac).chosen
     assert chosen.cycles[0] <= TOLERANCE * fastest
     assert (costs(chosen.config.model_dump()) <= limits(SMALL)).all()
 
 
-@pytest.mark.parametrize("mac", ["hls", "rtl"])
-def test_no_candidate_is_faster_than_its_lower_bound(mac: Mac) -> None:
-    space = Space([Workload(network(**WIDER), mac)], SMALL, bytes_per_cycle(SMALL, 200))
+def test_no_candidate_is_faster_than_its_lower_bound() -> None:
+    space = Space([Workload(network(**WIDER), "rtl")], SMALL, bytes_per_cycle(SMALL, 200))
     some = np.random.default_rng(2).choice(len(space.candidates), 400, replace=False)
     assert (space.cycles(some) >= space.least_cycles[some]).all()
 
@@ -81,9 +79,20 @@ def test_the_choice_is_always_the_same() -> None:
     assert (first.designs, first.chosen, first.binding) == (second.designs, second.chosen, second.binding)
 
 
-def test_cycles_of_the_cpp_engine_are_those_of_the_estimate() -> None:
-    result = explore([network(**WIDER)], SMALL, 200, "hls", fastest_only=True)
-    assert result.chosen.cycles[0] == estimate(result.programs[0], SMALL, 200).cycles
+@pytest.mark.parametrize(
+    ("changes", "gbytes_per_s"),
+    [(WIDER, 19.2), (WIDER, 0.05), ({"pooling": "mean", "activation_bits": 5}, 19.2), ({}, 0.2)],
+)
+def test_cycles_of_the_cpp_engine_are_those_of_the_estimate(
+    changes: dict[str, object], gbytes_per_s: float
+) -> None:
+    graph = network(**changes, eight_bit_share=0.3)
+    scarce = board(dsp=300, lut=60_000, ddr_gbytes_per_s=gbytes_per_s)
+    space = Space([Workload(graph, "hls")], scarce, bytes_per_cycle(scarce, 200))
+    some = np.random.default_rng(5).choice(len(space.candidates), 60, replace=False)
+    counted = space.cycles(some)[:, 0].tolist()
+    programs = [schedule(graph, space.config(index)) for index in some.tolist()]
+    assert counted == [estimate(program, scarce, 200).cycles for program in programs]
 
 
 def test_no_design_of_the_pareto_set_beats_another() -> None:
@@ -105,17 +114,69 @@ def test_a_target_gets_the_smallest_design_that_reaches_it() -> None:
     assert result.binding.kind == "target"
 
 
-def test_an_impossible_target_is_answered_with_what_is_possible() -> None:
+@pytest.mark.parametrize("times", [1.5, 40])
+def test_an_impossible_target_is_answered_with_what_would_be_enough(times: float) -> None:
     graph = network(**WIDER)
-    most = max(d.frames_per_second(200)[0] for d in explore([graph], SMALL, 200, "rtl").designs)
+    best = explore([graph], SMALL, 200, "hls")
+    most = best.designs[0].frames_per_second(200)[0]
+    target = times * int(most)
     with pytest.raises(QvitError) as refused:
-        explore([graph], SMALL, 200, "rtl", target_fps=2 * most)
-    (message,) = refused.value.problems
-    assert message.startswith(
-        f"{2 * most:g} frames per second are impossible on small: at most {most:,.1f} at "
+        explore([graph], SMALL, 200, "hls", target_fps=target)
+    rates = {
+        b.name: explore([graph], b, 200, "hls", fastest_only=True).designs[0].frames_per_second(200)[0]
+        for b in known_boards()
+    }
+    reaching = "".join(f" or {name} ({rate:,.1f})" for name, rate in rates.items() if rate >= target)
+    largest = max(rates, key=lambda name: rates[name])
+    enough = (
+        f"Enough would be a clock of 300 MHz{reaching}."
+        if times < 10
+        else "No clock up to 2,000 MHz is enough, nor is any known board: "
+        f"{largest} reaches {rates[largest]:,.1f}."
     )
-    assert "or a clock of 400 MHz" in message
-    assert "What stops faster designs: " in message
+    assert refused.value.problems == (
+        f"{target:,.10g} frames per second are impossible on small: at most {most:,.1f} at 200 MHz, "
+        f"{best.designs[0].cycles[0]:,} cycles per frame. {enough} "
+        f"What stops faster designs: {best.binding.sentence}.",
+    )
+
+
+def test_where_the_memory_is_the_limit_no_clock_is_enough() -> None:
+    slow = board(ddr_gbytes_per_s=0.2)
+    graph = network(**WIDER)
+    most = explore([graph], slow, 200, "hls", fastest_only=True).designs[0].frames_per_second(200)[0]
+    wanted = r"\. Enough would be kv260 \([\d,.]+\) or zcu102 \([\d,.]+\) or zcu104 \([\d,.]+\)\. What stops"
+    with pytest.raises(QvitError, match=wanted):
+        explore([graph], slow, 200, "hls", target_fps=1.1 * most)
+
+
+def test_on_a_board_too_small_for_any_design_it_is_said_what_would_be_enough() -> None:
+    graph = compiled()
+    tiny = board(lut=1_000, dsp=3)
+    with pytest.raises(QvitError) as refused:
+        explore([graph], tiny, 200, "rtl")
+    (message,) = refused.value.problems
+    wanted = (
+        r"no accelerator for small fits small: the one that comes closest takes ([\d,]+) LUTs of 900 and "
+        r"(\d+) DSP slices of 2 that a design may use \(90% of the board\); enough would be a board with "
+        r"([\d,]+) LUTs and (\d+) DSP slices, such as kv260 or zcu102 or zcu104"
+    )
+    found = re.fullmatch(wanted, message)
+    assert found
+    takes_lut, takes_dsp, lut, dsp = (int(number.replace(",", "")) for number in found.groups())
+    assert (lut, dsp) == (math.ceil(takes_lut / 0.9), math.ceil(takes_dsp / 0.9))
+    enough = explore([graph], board(lut=lut, dsp=dsp), 200, "rtl", fastest_only=True).chosen
+    assert enough.lut <= takes_lut
+
+
+def test_wider_activations_than_any_accelerator_has_are_refused() -> None:
+    graph = compiled()
+    norm = graph["blocks.0.norm1"]
+    assert norm.quant is not None
+    wide = changed(graph, norm.name, quant=dataclasses.replace(norm.quant, qmax=300))
+    with pytest.raises(QvitError) as refused:
+        explore([wide], SMALL, 200, "rtl")
+    assert refused.value.problems == ("small needs 10 activation bits; accelerators have at most 8",)
 
 
 def test_several_models_get_one_accelerator_that_runs_them_all() -> None:
@@ -173,11 +234,19 @@ def test_estimated_memories_become_exact() -> None:
 
 
 def test_fewer_activation_bits_allow_more_lanes() -> None:
-    lanes = [
-        explore([network(**WIDER, activation_bits=bits)], board(dsp=150, lut=40_000), 200, "rtl").config.lanes
+    scarce = board(dsp=150, lut=40_000)
+    wide, narrow = (
+        explore(
+            [network(**{**WIDER, "image_size": 48, "activation_bits": bits})],
+            scarce,
+            200,
+            "rtl",
+            fastest_only=True,
+        ).chosen
         for bits in (8, 6)
-    ]
-    assert lanes[1] > lanes[0]
+    )
+    assert narrow.config.lanes > wide.config.lanes
+    assert narrow.cycles < wide.cycles
 
 
 points = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=1, max_size=40).map(np.array)
