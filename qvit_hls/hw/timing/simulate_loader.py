@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil, gcd
-from typing import TYPE_CHECKING
 
 from qvit_hls.hw.accelerator import ATOMS_PER_WORD, PORT_BITS
 from qvit_hls.hw.descriptor import Unit
 from qvit_hls.hw.gemm_timing import PARAMETER_BITS, RowTile, ceil_div
 from qvit_hls.hw.timing.constants import LOAD_FLUSH, LOAD_TILE, MOST_TILES, TILE_TO_STEP
 from qvit_hls.hw.timing.events import Process
+from qvit_hls.hw.timing.simulate_engine import ALL_TILES, Engine, LoadedTile
 from qvit_hls.hw.timing.timeline import Cause, Lane
-
-if TYPE_CHECKING:
-    from qvit_hls.hw.timing.simulate import Engine
-
-_ALL = 1 << 30
-
-
-@dataclass(frozen=True)
-class LoadedTile:
-    """A row tile in the weight buffer.
-
-    Attributes:
-        ready: first cycle in which a step may use it.
-    """
-
-    k_steps: int
-    ready: int
 
 
 class _Stream:
@@ -68,7 +50,7 @@ def loader(engine: Engine) -> Process:
             yield _table(engine, index, stream)
             yield kernel.now + 2
         elif layer.unit == Unit.LOAD_RESIDUAL:
-            while engine.ready_tiles(layer) < _ALL:
+            while engine.ready_tiles(layer) < ALL_TILES:
                 yield None
             lanes = engine.tiles["tile_tokens"]
             per_channel = ceil_div(16 * lanes, engine.tiles["weight_ports"] * PORT_BITS)
@@ -102,7 +84,7 @@ def _row_tiles(engine: Engine, index: int, stream: _Stream) -> Process:
         waits_from, cause = kernel.now, Cause.ROOM
         while engine.free_steps < k_steps or engine.tiles_taken >= MOST_TILES:
             yield None
-        while layer.from_memory and engine.ready_tiles(layer) < _ALL:
+        while layer.from_memory and engine.ready_tiles(layer) < ALL_TILES:
             cause = Cause.OPERANDS
             yield None
         engine.timeline.add(Lane.LOADER, index, cause, waits_from, kernel.now)

@@ -7,7 +7,6 @@ cycles those will be, so steps are counted in chunks of so many cycles.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
 
 from qvit_hls.hw.descriptor import Unit
 from qvit_hls.hw.gemm_timing import ceil_div
@@ -24,10 +23,8 @@ from qvit_hls.hw.timing.constants import (
     softmax_latency,
 )
 from qvit_hls.hw.timing.events import Process, Wait
+from qvit_hls.hw.timing.simulate_engine import Engine, LayerShape
 from qvit_hls.hw.timing.timeline import Cause, Lane
-
-if TYPE_CHECKING:
-    from qvit_hls.hw.timing.simulate import Engine, LayerShape
 
 _CHUNK = 6
 
