@@ -1,0 +1,240 @@
+"""The one record of a search: an Optuna study that several workers write to, and that survives any of them.
+
+A trial is one network by one worker: RUNNING with the network's key and the worker from its first moment,
+COMPLETE with accuracy and cycles, or FAIL, which counts for nothing. Of several trials of the same network
+the one with the lowest number counts; a worker looks after it has written its own, so that one is evaluated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from qvit_hls.errors import QvitError
+from qvit_hls.nets.subnet import Subnet
+from qvit_hls.search.settings import SearchSettings
+from qvit_hls.search.study_file import SETTINGS, open_storage
+from qvit_hls.search.workers import HEARTBEAT_S, Worker
+
+#: Seconds between two looks at the study while others work on the last trials of a generation.
+_POLL_S = 0.05
+#: Seconds after which what is known of the study is taken for old.
+_FRESH_S = 0.1
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A network that is to be evaluated.
+
+    Attributes:
+        stage, generation: which of the search's stages it belongs to, and which generation of that.
+        cycles: per frame.
+    """
+
+    subnet: Subnet
+    stage: int
+    generation: int
+    cycles: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished trial.
+
+    Attributes:
+        number: of the trial.
+        key: of the network.
+        accuracy: what its evaluation gave.
+    """
+
+    number: int
+    key: str
+    stage: int
+    generation: int
+    cycles: int
+    accuracy: float
+
+
+class SearchStudy:
+    """A study that is open.
+
+    Args:
+        study: path of a file, or URL of a database.
+        settings: of the search; those of a study that is there must be the same.
+
+    Raises:
+        QvitError: the study is no study of this program, damaged, or of another search; every setting that
+            differs is named.
+    """
+
+    def __init__(self, study: str, settings: SearchSettings) -> None:
+        self.name = study
+        self._storage, self._number = open_storage(study, settings.to_json())
+        self._check(settings.to_json())
+        self._worker = Worker.here()
+        self._records: dict[str, Record] = {}
+        self._running: dict[str, list[FrozenTrial]] = {}
+        self._final: set[int] = set()
+        self._read_at = -math.inf
+        self._read()
+
+    def records(self) -> list[Record]:
+        """All finished trials in the order of their numbers, as last read."""
+        return sorted(self._records.values(), key=lambda record: record.number)
+
+    def evaluate(
+        self,
+        proposals: Sequence[Proposal],
+        accuracy: Callable[[Subnet], float],
+        finished: Callable[[Record], None] = lambda record: None,
+    ) -> None:
+        """Evaluate networks together with other workers that do the same; returns when all are finished.
+
+        Args:
+            proposals: different networks.
+            accuracy: of a network.
+            finished: called with each trial that this worker finishes.
+
+        Raises:
+            QvitError: an accuracy is no number, or the study cannot be written any more.
+        """
+        keyed = {proposal.subnet.key: proposal for proposal in proposals}
+        while True:
+            if time.monotonic() - self._read_at > _FRESH_S:
+                self._read()
+            left = [key for key in keyed if key not in self._records]
+            if not left:
+                return
+            key = next((key for key in left if not self._is_running(key)), None)
+            if key is None:
+                time.sleep(_POLL_S)
+                self._read()
+                continue
+            trial = self._claim(key, keyed[key])
+            if trial is not None:
+                self._finish(trial, keyed[key], key, accuracy, finished)
+
+    # ------------------------------------------------------------ trials
+
+    def _claim(self, key: str, proposal: Proposal) -> FrozenTrial | None:
+        """A trial of this worker for a network, unless another worker was first."""
+        template = create_trial(
+            state=TrialState.RUNNING,
+            user_attrs={
+                "network": key,
+                "worker": self._worker.to_json(),
+                "place": [proposal.stage, proposal.generation, proposal.cycles],
+            },
+        )
+        number = self._storage.create_new_trial(self._number, template)
+        self._read()
+        first = min(self._running[key], key=lambda trial: trial.number)
+        if key in self._records or first._trial_id != number:
+            self._fail(number)
+            return None
+        return first
+
+    def _finish(
+        self,
+        trial: FrozenTrial,
+        proposal: Proposal,
+        key: str,
+        accuracy: Callable[[Subnet], float],
+        finished: Callable[[Record], None],
+    ) -> None:
+        try:
+            with self._alive(trial._trial_id):
+                value = float(accuracy(proposal.subnet))
+            if not math.isfinite(value):
+                raise QvitError(
+                    f"The accuracy of the network {key} is {value}; it should be a finite number."
+                )
+        except BaseException:
+            self._fail(trial._trial_id)
+            raise
+        values = [value, float(proposal.cycles)]
+        try:
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, values)
+        except UpdateFinishedTrialError:
+            return  # others took this worker for dead, and evaluate the network themselves
+        self._running.pop(key, None)
+        self._final.add(trial.number)
+        self._records[key] = Record(
+            trial.number, key, proposal.stage, proposal.generation, proposal.cycles, value
+        )
+        finished(self._records[key])
+
+    def _fail(self, trial: int) -> None:
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self._storage.set_trial_state_values(trial, TrialState.FAIL)
+
+    @contextlib.contextmanager
+    def _alive(self, trial: int) -> Iterator[None]:
+        """Let workers of other machines know that this one is there."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(HEARTBEAT_S):
+                with contextlib.suppress(Exception):  # the next one, or the trial's end, says the same
+                    self._storage.set_trial_user_attr(trial, "seen", time.time())
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    # ------------------------------------------------------------ reading
+
+    def _read(self) -> None:
+        """Bring what is known up to date; finished trials are read once."""
+        self._running = {}
+        for trial in self._storage.get_all_trials(self._number, deepcopy=False):
+            if trial.number in self._final:
+                continue
+            key = trial.user_attrs.get("network")
+            if trial.state == TrialState.RUNNING and key is not None:
+                self._running.setdefault(key, []).append(trial)
+            elif trial.state.is_finished():
+                self._final.add(trial.number)
+                if trial.state == TrialState.COMPLETE and key is not None and key not in self._records:
+                    stage, generation, cycles = trial.user_attrs["place"]
+                    self._records[key] = Record(
+                        trial.number, key, stage, generation, cycles, float(trial.values[0])
+                    )
+        self._read_at = time.monotonic()
+
+    def _is_running(self, key: str) -> bool:
+        """Whether a worker that is there evaluates a network; trials of dead workers are given up."""
+        alive = False
+        for trial in self._running.get(key, []):
+            attributes = trial.user_attrs
+            started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+            worker = Worker.of_json(attributes["worker"])
+            if worker.is_dead(max(attributes.get("seen", 0.0), started)):
+                self._fail(trial._trial_id)
+            else:
+                alive = True
+        return alive
+
+    def _check(self, settings: dict[str, Any]) -> None:
+        found = self._storage.get_study_user_attrs(self._number).get(SETTINGS)
+        if not isinstance(found, dict):
+            raise QvitError(f"The study {self.name} holds no settings of a search; choose another one.")
+        if problems := [
+            f"The study {self.name} is of another search: its {name.replace('_', ' ')} is "
+            f"{found.get(name)!r}, not {settings.get(name)!r}. Search with the same, or choose another study."
+            for name in dict.fromkeys([*settings, *found])
+            if found.get(name) != settings.get(name)
+        ]:
+            raise QvitError(problems)
