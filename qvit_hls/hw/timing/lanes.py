@@ -17,13 +17,13 @@ from qvit_hls.hw.timing.constants import (
     RING,
     START,
     STEP_TO_COMPLETE,
-    TILE_TO_STEP,
     TRANSPOSED_TAIL,
     UNIT_COMPLETE,
     UNIT_START,
     mac_latency,
 )
-from qvit_hls.hw.timing.loader import LoadedTiles, WeightRing, table_cycles
+from qvit_hls.hw.timing.gemm_loading import GemmLoading
+from qvit_hls.hw.timing.loader import WeightRing, table_cycles
 from qvit_hls.hw.timing.network import ABSENT, NetworkShape
 from qvit_hls.hw.timing.stalls import Source, reader_stalls
 from qvit_hls.hw.timing.tiles import Tiles
@@ -178,10 +178,8 @@ class Lanes:
         load = np.maximum(state["load_free"], state["known"]) + LOAD_LAYER
         load = load + table_cycles(layer.table_entries, self._tiles)
         load = _chosen(_mask(layer.from_memory > 0), np.maximum(load, all_ready), load)
-        each = work.load_all / work.row_tiles
-        room = self._ring.room(work.k_steps, each)
-        load = np.maximum(load, room.loaded(1.0) - each)
-        weights = load + work.load_first + TILE_TO_STEP
+        loading = GemmLoading.into(self._ring, work, load)
+        weights = loading.first_step
 
         # The array: the first group of row tiles follows its operands, later ones find them complete.
         change = np.maximum(state["last_step"] + LAYER_CHANGE + state["skipped"], state["known"])
@@ -190,49 +188,20 @@ class Lanes:
         group_free = first_end + several * work.first_group
         group_ready = np.maximum(group_free, all_ready + work.k_steps - 1)
         end = group_ready + (work.between - several * work.first_group)
-        # Bound by the loader: each time from the first step with a row tile that has just been loaded, the
-        # last one of the first group, of the group before the last one, and of all. Those that do not fit
-        # beside the first groups wait until these are used up, or until the layer before is done.
         group_end = group_ready + (work.first_group - work.k_steps)
-        slot = work.first_group / work.group
-        fit = np.minimum(self._ring.tiles(work.k_steps), work.row_tiles)
-        more = work.row_tiles - fit
-        loaded = np.maximum(load + work.load_all, room.loaded(fit) + more * each)
-        if np.any(more > 0):
-            used_up = group_end + (more * each - (work.group - 1) * slot)
-            loaded = _chosen(_mask(more > 0), np.maximum(loaded, used_up), loaded)
-        groups = np.ceil(work.row_tiles / work.group)
-        last_tiles = work.row_tiles - (groups - 1) * work.group
-        # From the last row tile's loading, and from that of the group before, to the last slot.
-        behind = several * work.first_group + work.token_tiles * work.last_group - work.load_last_group
-        behind = np.where(
-            groups > 1, np.maximum(several * work.last_group, behind), several * work.last_group
-        )
-        first_loaded = np.maximum(load + work.load_group, room.loaded(work.group))
-        by_group = first_loaded + (work.between - (work.group - 1) * slot)
-        bound = np.maximum(loaded + behind, by_group) + (TILE_TO_STEP + work.k_steps - 1)
-        free_end, end = end, np.maximum(end, bound)
-
-        total = np.where(groups > 1, (end - group_end) / np.maximum(groups - 1, 1), 0.0)
-        of_last = work.token_tiles * work.last_group
-        in_buffer = LoadedTiles(
-            tiles=work.row_tiles,
-            k_steps=work.k_steps,
-            group=work.group,
-            last=last_tiles,
-            end=end,
-            group_cycles=total,
-            last_cycles=np.where(groups > 1, np.minimum(of_last, total), of_last),
-            slot=work.last_group / last_tiles,
-        )
+        loaded = loading.loaded(group_end)
+        free_end, end = end, np.maximum(end, loading.last_step(loaded))
+        in_buffer = loading.in_buffer(group_end, end)
         self._ring.push(in_buffer, mask)
+        last_loaded = in_buffer.last_loaded(loading.fit, loading.each, work.load_last)
+
         transposed = layer.destination == Destination.ACTIVATION_TRANSPOSED
         tail = np.where(transposed, self._block + TRANSPOSED_TAIL, 0.0)
         complete = end + (self._pipeline + work.last_drain + tail)
         first_complete = complete - several * work.last_group
         if index in self._followed:
             source = Source(
-                work.last_group, work.last_drains, work.last_slot, work.last_drain, last_tiles,
+                work.last_group, work.last_drains, work.last_slot, work.last_drain, loading.last_tiles,
                 first_complete, complete,
             )  # fmt: skip
             self._source = source.where(mask, self._source)
@@ -254,7 +223,7 @@ class Lanes:
             complete=complete,
             waits=waits,
             state={
-                "load_free": np.maximum(loaded, in_buffer.last_loaded(fit, each, work.load_last)),
+                "load_free": np.maximum(loaded, last_loaded),
                 "last_step": end,
                 "drained": end + (work.last_drain + tail),
                 "skipped": self._zero,
