@@ -16,8 +16,12 @@ from qvit_hls.verify.faults.program_data import DESCRIPTOR_FAULTS
 from qvit_hls.verify.faults.rtl_control import RTL_CONTROL_FAULTS
 from qvit_hls.verify.faults.rtl_drain import RTL_DRAIN_FAULTS
 from qvit_hls.verify.faults.rtl_fault import RtlFault
+from qvit_hls.verify.faults.rtl_lanes import RTL_LANE_FAULTS
 from qvit_hls.verify.faults.rtl_loader import RTL_LOADER_FAULTS
 from qvit_hls.verify.faults.rtl_mac import RTL_MAC_FAULTS
+from qvit_hls.verify.faults.rtl_moments import RTL_MOMENTS_FAULTS
+from qvit_hls.verify.faults.rtl_norm import RTL_NORM_FAULTS
+from qvit_hls.verify.faults.rtl_softmax import RTL_SOFTMAX_FAULTS
 from qvit_hls.verify.faults.rtl_units import RTL_UNIT_FAULTS
 from qvit_hls.verify.faults.stream_data import STREAM_FAULTS
 
@@ -35,7 +39,11 @@ RTL_CATALOGUE: tuple[RtlFault, ...] = (
     *RTL_MAC_FAULTS,
     *RTL_LOADER_FAULTS,
     *RTL_CONTROL_FAULTS,
+    *RTL_LANE_FAULTS,
     *RTL_DRAIN_FAULTS,
+    *RTL_SOFTMAX_FAULTS,
+    *RTL_NORM_FAULTS,
+    *RTL_MOMENTS_FAULTS,
     *RTL_UNIT_FAULTS,
 )
 

@@ -1,39 +1,59 @@
-"""Faults in the order of things in RTL: program, controller, and the sequencer's steps, slots and waiting."""
+"""Faults in what layers wait for and the order of GEMMs: program, and the sequencer's slots and groups."""
 
 from __future__ import annotations
 
-from qvit_hls.hw.descriptor import After, Destination, DigitSource
+from qvit_hls.hw.descriptor import After, Destination, DigitSource, Scaling
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import (
-    digits_from,
-    every,
-    gemm,
-    row_tiles,
-    to,
-    token_tiles,
-    unit,
-)
+from qvit_hls.verify.faults.where import digits_from, every, gemm, row_tiles, scaled, to, token_tiles
 
 _SEQUENCER = "rtl/gemm/gemm_sequencer.sv"
-_CONTROLLER = "rtl/controller.sv"
+_LOADER = "rtl/gemm/gemm_loader.sv"
+_PACKAGE = "rtl/qvit_pkg.sv"
 _PROGRAM = "rtl/program_reader.sv"
 _ENGINE = "rtl/qvit_engine.sv"
 
 _HAZARD = frozenset({Shows.UNTRACED})
-_VECTOR_UNITS = unit("layer_norm", "softmax", "mean_tokens", "store_result")
+_CONFUSED = frozenset({Shows.LAYER, Shows.HANG})
+_BY_TOKEN_TILE = "a matrix product that follows another layer token tile by token tile"
 
 
-def _any_layer(layer: ProgramLayer, subject: Subject) -> bool:
+def any_layer(layer: ProgramLayer, subject: Subject) -> bool:
+    """Every layer."""
     return True
 
 
+def _after(layer: ProgramLayer) -> After:
+    return After.of_word(layer.words["after"])
+
+
 def _by_token_tile(layer: ProgramLayer, subject: Subject) -> bool:
-    return After.of_word(layer.words["after"]).gemm_by_tile
+    after = _after(layer)
+    return gemm(layer, subject) and (after.gemm_by_tile or after.vector_by_tile)
+
+
+def _overtakes_norm(layer: ProgramLayer, subject: Subject) -> bool:
+    # Row tiles that take turns leave LayerNorm the time that it needs for a token tile.
+    by_norm = _after(layer).vector_by_tile and token_tiles(layer, subject)
+    return by_norm and 2 * layer.words["k_steps"] > subject.config.weight_depth
+
+
+def _behind_context(layer: ProgramLayer, subject: Subject) -> bool:
+    # While this softmax waits for its scores, the context before them is drained.
+    before = subject.layers[layer.index - 2]
+    return (
+        layer.unit == "softmax" and _after(layer).gemm_by_tile and scaled(Scaling.RECIPROCAL)(before, subject)
+    )
 
 
 def _class_token(layer: ProgramLayer, subject: Subject) -> bool:
     return gemm(layer, subject) and layer.words["first_token"] > 0
+
+
+def _group_overflows_buffer(layer: ProgramLayer, subject: Subject) -> bool:
+    # Three row tiles take turns, and the weight buffer does not hold them.
+    config = subject.config
+    return row_tiles(3)(layer, subject) and 3 * layer.words["k_steps"] > 2 * config.weight_depth
 
 
 def _completes_with_transposed(layer: ProgramLayer, subject: Subject) -> bool:
@@ -57,9 +77,9 @@ RTL_CONTROL_FAULTS = (
     RtlFault(
         "operands-not-awaited",
         "dependencies",
-        "a layer begins before those are complete whose results it reads",
+        "a matrix product begins before those layers are complete whose results it reads",
         _SEQUENCER,
-        (Edit("completed >= count_t'(d.after)", "1'b1"),),
+        (Edit("ready_tiles(d.after, progress) > token_tile", "1'b1"),),
         digits_from(DigitSource.STREAM),
         "streamed weights",
         _HAZARD,
@@ -67,37 +87,55 @@ RTL_CONTROL_FAULTS = (
     RtlFault(
         "token-tile-not-awaited",
         "dependencies",
-        "a layer that follows another by token tiles does not wait for the tile's results",
+        "a matrix product awaits the first token tile of its operand only",
         _SEQUENCER,
-        (Edit("drained_tiles > token_tile", "1'b1"),),
-        _by_token_tile,
-        "a layer that follows the one before it token tile by token tile",
+        (Edit("ready_tiles(d.after, progress) > token_tile", "ready_tiles(d.after, progress) != '0"),),
+        _overtakes_norm,
+        "a matrix product of single row tiles that follows LayerNorm over several token tiles",
         _HAZARD,
     ),
     RtlFault(
         "token-tile-awaited-one-early",
         "dependencies",
-        "a layer that follows another by token tiles begins when the tile before is written",
+        "a matrix product takes a token tile when the one before is written",
         _SEQUENCER,
-        (Edit("drained_tiles > token_tile", "drained_tiles >= token_tile"),),
-        _by_token_tile,
-        "a layer that follows the one before it token tile by token tile",
-        _HAZARD,
-    ),
-    RtlFault(
-        "drained-tiles-kept",
-        "dependencies",
-        "token tiles that a layer has written count for the next one too",
-        _CONTROLLER,
         (
             Edit(
-                "drained_tiles <= '0;",
-                "",
-                "completed <= completed + 1'b1;\n                drained_tiles <= '0;",
+                "ready_tiles(d.after, progress) > token_tile", "ready_tiles(d.after, progress) >= token_tile"
             ),
         ),
         _by_token_tile,
-        "a layer that follows the one before it token tile by token tile",
+        _BY_TOKEN_TILE,
+        _HAZARD,
+    ),
+    RtlFault(
+        "gemm-lane-not-awaited",
+        "dependencies",
+        "a layer waits for vector units only",
+        _PACKAGE,
+        (Edit("gemm < vector ? gemm : vector", "vector"),),
+        lambda layer, subject: _after(layer).gemms > 0,
+        "a layer that needs a matrix product's result",
+        _HAZARD,
+    ),
+    RtlFault(
+        "vector-lane-not-awaited",
+        "dependencies",
+        "a layer waits for matrix products only",
+        _PACKAGE,
+        (Edit("gemm < vector ? gemm : vector", "gemm"),),
+        lambda layer, subject: _after(layer).vectors > 0,
+        "a layer that needs a vector unit's result",
+        _HAZARD,
+    ),
+    RtlFault(
+        "token-tiles-of-other-product-count",
+        "dependencies",
+        "token tiles of the matrix product that is being drained count for a later one",
+        _PACKAGE,
+        (Edit("progress.gemms + 1'b1 == COUNT_BITS'(after.gemms)", "1'b1"),),
+        _behind_context,
+        "attention of three heads, whose softmax waits for scores behind a context",
         _HAZARD,
     ),
     RtlFault(
@@ -108,7 +146,7 @@ RTL_CONTROL_FAULTS = (
         (Edit("drain_left == 0", "1'b1", "(drain_left == 0 && !slots_full)"),),
         gemm,
         "a matrix product",
-        frozenset({Shows.LAYER, Shows.HANG}),
+        _CONFUSED,
     ),
     RtlFault(
         "transposed-writes-not-awaited",
@@ -132,7 +170,7 @@ RTL_CONTROL_FAULTS = (
     RtlFault(
         "operands-of-last-tile-kept",
         "slots",
-        "a row tile starts with the token tile that the one before it ended with",
+        "a group of row tiles starts with the token tile that the one before it ended with",
         _SEQUENCER,
         (
             Edit(
@@ -165,46 +203,67 @@ RTL_CONTROL_FAULTS = (
         (Edit("tile_released && current.last", "tile_released"),),
         row_tiles(2),
         "several row tiles",
-        frozenset({Shows.HANG, Shows.LAYER}),
+        _CONFUSED,
     ),
     RtlFault(
-        "unit-begins-too-early",
-        "controller",
-        "a vector unit begins while the matrix product before it is still being drained",
-        _CONTROLLER,
-        (Edit("completed == run_layer", "1'b1", "!is_gemm && completed == run_layer"),),
-        _VECTOR_UNITS,
-        "a vector unit",
-        _HAZARD,
+        "group-of-one-place",
+        "groups of row tiles",
+        "row tiles that take turns share one place",
+        _SEQUENCER,
+        (Edit("!slot_end ? index : current.group_last ? '0 : index + 1'b1", "'0"),),
+        every(row_tiles(2), token_tiles),
+        "several row tiles and token tiles",
+        _CONFUSED,
     ),
     RtlFault(
-        "unit-does-not-await-loader",
-        "controller",
-        "a unit begins before the loader has dealt with its layer",
-        _CONTROLLER,
-        (Edit("load_layer != run_layer", "1'b1", "completed == run_layer && load_layer != run_layer"),),
-        unit("load_residual", "softmax"),
-        "a layer that the loader prepares",
-        frozenset({Shows.HANG, Shows.LAYER}),
+        "group-repeated",
+        "groups of row tiles",
+        "with its last token tile a group begins again instead of the next one",
+        _SEQUENCER,
+        (Edit("current.group_last ? !last_token_tile : token_tile != '0", "token_tile != '0"),),
+        every(row_tiles(2), token_tiles),
+        "several row tiles and token tiles",
+        _CONFUSED,
     ),
     RtlFault(
-        "trace-begins-too-early",
-        "controller",
-        "a matrix product is traced before it is complete",
-        _CONTROLLER,
-        (Edit("completed == run_layer + 1'b1", "1'b1", "TRACE_WAIT: if (completed == run_layer + 1'b1)"),),
-        gemm,
-        "a matrix product",
+        "token-tile-ends-with-row-tile",
+        "groups of row tiles",
+        "every row tile of a group goes on to the next token tile",
+        _SEQUENCER,
+        (Edit("slot_end && current.group_last", "slot_end"),),
+        every(row_tiles(2), token_tiles),
+        "several row tiles and token tiles",
+        _CONFUSED,
+    ),
+    RtlFault(
+        "group-without-end",
+        "groups of row tiles",
+        "all row tiles of a layer are one group",
+        _LOADER,
+        (Edit("rows_left == tile_rows || !another_fits", "rows_left == tile_rows"),),
+        row_tiles(4),
+        "more row tiles than take turns",
+        _CONFUSED,
+    ),
+    RtlFault(
+        "group-overflows-buffer",
+        "groups of row tiles",
+        "three row tiles take turns also where the weight buffer cannot hold them",
+        _LOADER,
+        (Edit("(32'(group_tiles) + 2) * 32'(d.k_steps[COUNT_BITS-1:0]) <= WEIGHT_DEPTH", "1'b1"),),
+        _group_overflows_buffer,
+        "row tiles of which three do not fit the weight buffer",
+        frozenset({Shows.HANG}),
     ),
     RtlFault(
         "no-restart-between-frames",
-        "controller",
+        "program",
         "the loader goes into the next frame with what it knew of the last",
         _ENGINE,
         (Edit("rst || !running", "rst", "restart = rst || !running"),),
-        _any_layer,
+        any_layer,
         "a layer",
-        frozenset({Shows.HANG, Shows.LAYER}),
+        _CONFUSED,
     ),
     RtlFault(
         "descriptor-overwritten",
@@ -212,7 +271,7 @@ RTL_CONTROL_FAULTS = (
         "one descriptor more is read than the ring has room for",
         _PROGRAM,
         (Edit("known - finished < COUNT_BITS'(RING)", "known - finished <= COUNT_BITS'(RING)"),),
-        _any_layer,
+        any_layer,
         "a layer",
         frozenset({Shows.HANG, Shows.LAYER, Shows.STREAMS, Shows.FAILURE}),
     ),
@@ -222,7 +281,7 @@ RTL_CONTROL_FAULTS = (
         "words of the program are taken in every cycle, whether there is one or not",
         _PROGRAM,
         (Edit("program_ready && program_valid", "program_ready"),),
-        _any_layer,
+        any_layer,
         "a layer",
         frozenset({Shows.HANG, Shows.LAYER, Shows.STREAMS, Shows.FAILURE}),
         stalls=True,

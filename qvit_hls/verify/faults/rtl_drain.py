@@ -27,6 +27,7 @@ _RAM = "rtl/memory/ram.sv"
 
 _HAZARD = frozenset({Shows.UNTRACED})
 _transposed = to(Destination.ACTIVATION_TRANSPOSED)
+_codes = to(Destination.ACTIVATION, Destination.DIGIT)
 
 
 def _two_rows(layer: ProgramLayer, subject: Subject) -> bool:
@@ -137,43 +138,6 @@ RTL_DRAIN_FAULTS = (
         "rows that drain together and go to the same bank",
     ),
     RtlFault(
-        "normalizer-of-other-query",
-        "softmax",
-        "every context row of a tile takes the first one's normaliser",
-        _DRAIN,
-        (
-            Edit(
-                "slot.tile.first_row + count_t'(row) + count_t'(r)",
-                "slot.tile.first_row",
-            ),
-        ),
-        scaled(Scaling.RECIPROCAL),
-        "attention",
-    ),
-    RtlFault(
-        "row-maximum-not-reset",
-        "softmax",
-        "the largest score of a token starts from the head before",
-        _DRAIN,
-        (Edit("last.first_score", "1'b0"),),
-        unit("softmax"),
-        "a softmax",
-    ),
-    RtlFault(
-        "second-score-not-compared",
-        "softmax",
-        "of two scores per cycle, the second does not count as the largest",
-        _DRAIN,
-        (
-            Edit(
-                "last.emit[R-1] && second_value > with_first",
-                "1'b0",
-            ),
-        ),
-        every(unit("softmax"), _two_rows),
-        "a softmax, two rows per cycle",
-    ),
-    RtlFault(
         "block-rows-of-other-tile-written",
         "transposed writes",
         "rows of a block that belong to the row tile before are written too",
@@ -199,6 +163,33 @@ RTL_DRAIN_FAULTS = (
         (Edit("buffer[!filling]", "buffer[filling]"),),
         _transposed,
         "attention",
+    ),
+    RtlFault(
+        "row-written-to-both-code-banks",
+        "banks",
+        "a row of codes is written to the banks of other channels too",
+        _DRAIN,
+        (Edit("mine != '0", "last.emit != '0", "(to_code && mine != '0)"),),
+        _codes,
+        "a matrix product that writes codes",
+    ),
+    RtlFault(
+        "second-row-of-codes-lost",
+        "banks",
+        "of two rows of codes, both banks get the first",
+        _DRAIN,
+        (Edit("mine[0] ? codes[0] : codes[R-1]", "codes[0]"),),
+        every(_codes, _two_rows),
+        "a matrix product that writes codes, two rows per cycle",
+    ),
+    RtlFault(
+        "second-row-of-wide-values-lost",
+        "banks",
+        "of two rows of wide values, both banks get the first",
+        _DRAIN,
+        (Edit("mine[0] ? result[0] : result[R-1]", "result[0]"),),
+        every(to(Destination.WIDE, Destination.WIDE_ADD, Destination.SCORES), _two_rows),
+        "a matrix product that writes wide values, two rows per cycle",
     ),
     RtlFault(
         "layer-complete-too-early",
@@ -228,6 +219,16 @@ RTL_DRAIN_FAULTS = (
         ),
         row_tiles(1),
         "a matrix product",
+        _HAZARD,
+    ),
+    RtlFault(
+        "row-tile-completes-token-tile",
+        "completion",
+        "a token tile counts as written after any of its row tiles",
+        _DRAIN,
+        (Edit("(last.slot_end && last.tile_last && !late)", "(last.slot_end && !late)"),),
+        row_tiles(2),
+        "several row tiles",
         _HAZARD,
     ),
     RtlFault(

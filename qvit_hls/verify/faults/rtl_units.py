@@ -1,26 +1,20 @@
-"""Faults in the RTL's vector units and writers: LayerNorm, softmax, mean, image, result, trace."""
+"""Faults in the RTL's reciprocals, token mean, image, result and trace."""
 
 from __future__ import annotations
 
 from qvit_hls.hw.descriptor import Memory, Scaling
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import either, every, scaled, token_tiles, unit
+from qvit_hls.verify.faults.where import either, every, scaled, unit
 
-_SOFTMAX = "rtl/softmax.sv"
-_LAYER_NORM = "rtl/layer_norm.sv"
-_LANE = "rtl/layer_norm_lane.sv"
-_MOMENTS = "rtl/layer_norm_moments.sv"
-_SCALE = "rtl/layer_norm_scale.sv"
 _RECIPROCAL = "rtl/reciprocal.sv"
-_ROOT = "rtl/square_root.sv"
 _MEAN = "rtl/mean_tokens.sv"
+_ENGINE = "rtl/qvit_engine.sv"
 _IMAGE = "rtl/load_image.sv"
 _TRACE = "rtl/store_trace.sv"
 _RESULT = "rtl/store_result.sv"
 _FIFO = "rtl/response_fifo.sv"
 
-_softmax = unit("softmax")
 _layer_norm = unit("layer_norm")
 _mean = unit("mean_tokens")
 _image = unit("load_image")
@@ -45,40 +39,18 @@ def _absent_lanes(layer: ProgramLayer, subject: Subject) -> bool:
     return _mean(layer, subject) and layer.words["tokens"] % subject.config.tile_tokens > 0
 
 
+def _several_channels_per_bank(layer: ProgramLayer, subject: Subject) -> bool:
+    config = subject.config
+    return config.tile_depth > 2 * config.drain_rows and config.tile_depth > config.image_pixels
+
+
+def _traced_wide_in_banks(layer: ProgramLayer, subject: Subject) -> bool:
+    words = layer.words
+    wide = words["trace_memory"] == Memory.WIDE or layer.unit in ("mean_tokens", "store_result")
+    return wide and subject.config.drain_rows == 2
+
+
 RTL_UNIT_FAULTS = (
-    RtlFault(
-        "exponent-sum-not-restarted",
-        "softmax",
-        "the sum of exponents goes on from the token tile before",
-        _SOFTMAX,
-        (Edit("first_at[EXPONENT]", "1'b0", "(first_at[EXPONENT] ? '0 : sum[n])"),),
-        _context,
-        "a softmax",
-    ),
-    RtlFault(
-        "exponent-sum-taken-too-early",
-        "softmax",
-        "the sum of exponents is taken before its last one",
-        _SOFTMAX,
-        (
-            Edit(
-                "step_at[SUM] && last_at[SUM]",
-                "step_at[EXPONENT] && last_at[EXPONENT]",
-                "if (step_at[SUM] && last_at[SUM]) taken[n] <= sum[n];",
-            ),
-        ),
-        _context,
-        "a softmax",
-    ),
-    RtlFault(
-        "maximum-of-next-tile",
-        "softmax",
-        "the last scores of a token tile are compared with the next tile's maximum",
-        _SOFTMAX,
-        (Edit("tile_at[SCORE]", "tile", "maximum_tile = tile_at[SCORE]"),),
-        every(_softmax, token_tiles),
-        "a softmax over several token tiles",
-    ),
     RtlFault(
         "quotient-never-restored",
         "reciprocal",
@@ -96,69 +68,6 @@ RTL_UNIT_FAULTS = (
         (Edit("distance_at[STAGES-1]", "distance_at[STAGES-2]", "SHIFT_BITS'(distance_at[STAGES-1])"),),
         _divides,
         "a LayerNorm or a softmax",
-    ),
-    RtlFault(
-        "root-never-restored",
-        "square root",
-        "a negative remainder is not added to but subtracted from again",
-        _ROOT,
-        (Edit("~rest[i][REST-1]", "1'b1"),),
-        _layer_norm,
-        "a LayerNorm",
-    ),
-    RtlFault(
-        "norm-sum-not-restarted",
-        "LayerNorm",
-        "the sum of a token's channels goes on from the channels before",
-        _LANE,
-        (Edit("first[1]", "1'b0", "(first[1] ? '0 : sum)"),),
-        _layer_norm,
-        "a LayerNorm",
-    ),
-    RtlFault(
-        "norm-scaling-not-awaited",
-        "LayerNorm",
-        "codes are made before their scaling is there",
-        _LAYER_NORM,
-        (Edit("scaled || hand_over", "1'b1", "normalize ? scaled || hand_over :"),),
-        _layer_norm,
-        "a LayerNorm",
-    ),
-    RtlFault(
-        "norm-offset-sign",
-        "LayerNorm",
-        "the mean is added, not subtracted",
-        _SCALE,
-        (Edit("-waiting[WAIT-1]", "waiting[WAIT-1]"),),
-        _layer_norm,
-        "a LayerNorm",
-    ),
-    RtlFault(
-        "norm-moments-not-awaited",
-        "LayerNorm",
-        "roots are taken before the moments that the unit takes itself are there",
-        _LAYER_NORM,
-        (Edit("(own ? moments_tile : tiles_ready) > next_tile", "1'b1"),),
-        every(_layer_norm, lambda layer, subject: layer.words["rows"] == 0),
-        "a LayerNorm that takes its moments itself",
-    ),
-    RtlFault(
-        "norm-moments-not-restarted",
-        "LayerNorm",
-        "the sums of squares go on from the LayerNorm before",
-        _MOMENTS,
-        (Edit("squares_restart", "1'b0", "(squares_restart ? '0 : old_squares[n])"),),
-        _layer_norm,
-        "a LayerNorm",
-    ),
-    RtlFault(
-        "norm-moments-of-one-tile",
-        "LayerNorm",
-        "all token tiles share a place for their sums",
-        _MOMENTS,
-        (Edit("sum_tile", "'0", "sums[sum_tile] <= new_sum"),),
-        every(_layer_norm, token_tiles),
-        "a LayerNorm over several token tiles",
     ),
     RtlFault(
         "mean-drops-last-token",
@@ -221,6 +130,30 @@ RTL_UNIT_FAULTS = (
         "an image",
         frozenset({Shows.LAYER}),
         stalls=True,
+    ),
+    RtlFault(
+        "image-in-other-channels",
+        "image",
+        "pixels are written to all channels of their bank in a word",
+        _ENGINE,
+        (
+            Edit(
+                "32'(image_address[WORD_SHIFT-1:0]) / IMAGE_PIXELS == PLACE / IMAGE_PIXELS",
+                "1'b1",
+                "image_write ? 32'(image_address[WORD_SHIFT-1:0]) / IMAGE_PIXELS == PLACE / IMAGE_PIXELS",
+            ),
+        ),
+        every(_image, _several_channels_per_bank),
+        "banks that hold several of a word's channels",
+    ),
+    RtlFault(
+        "bank-of-next-channel",
+        "stream writers",
+        "a value of the wide memory is taken from the bank of a later channel",
+        _ENGINE,
+        (Edit("unit_bank[READ_LATENCY-1]", "unit_read[0]", "R == 2 && unit_bank[READ_LATENCY-1]"),),
+        _traced_wide_in_banks,
+        "traced values of a wide memory of two banks",
     ),
     RtlFault(
         "trace-unsigned",
