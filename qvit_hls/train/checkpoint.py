@@ -127,6 +127,17 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, keep: int) -> Path:
     return path
 
 
+def set_newer_aside(folder: Path, step: int) -> None:
+    """Rename the checkpoints of more than ``step`` steps, so that a run goes on from that step for good.
+
+    Raises:
+        OSError: one cannot be renamed.
+    """
+    for path in checkpoint_paths(folder):
+        if int(path.stem.removeprefix("step_")) > step:
+            path.replace(path.with_name(f"{path.name}.aside"))
+
+
 def newest_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:
     """The newest checkpoint in ``folder``, or None where there is none.
 

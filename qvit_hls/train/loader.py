@@ -57,23 +57,32 @@ def training_batches(
     Raises:
         QvitError: the batch does not divide into equal parts, or an image cannot be read.
     """
-    shares = part.count * config.accumulation
-    group = MIXING_GROUP if config.augmentation.mixing else 1
-    if config.batch_size % (shares * group):
-        mixed = f", and images are mixed in groups of {group}" if group > 1 else ""
-        raise QvitError(
-            f"batch_size is {config.batch_size}, for {part.count} processes with {config.accumulation} parts "
-            f"each{mixed}; it should be a multiple of {shares * group}."
-        )
-    size = config.batch_size // shares
+    size = images_at_once(config, part.count)
     positions = [
         range(start, start + size)
         for step in steps
         for share in range(config.accumulation)
-        for start in [step * config.batch_size + (share * part.count + part.index) * size]
+        for start in (step * config.batch_size + (share * part.count + part.index) * size,)
     ]
     samples = _Samples(source, preparation, config)
     yield from _loaded(samples, positions, config.loader_workers)
+
+
+def images_at_once(config: TrainingConfig, processes: int) -> int:
+    """Images in each part that a process cuts its share of a batch into.
+
+    Raises:
+        QvitError: the batch does not divide into equal parts.
+    """
+    shares = processes * config.accumulation
+    group = MIXING_GROUP if config.augmentation.mixing else 1
+    if config.batch_size % (shares * group):
+        mixed = f", and images are mixed in groups of {group}" if group > 1 else ""
+        raise QvitError(
+            f"batch_size is {config.batch_size}, for {processes} processes with {config.accumulation} parts "
+            f"each{mixed}; it should be a multiple of {shares * group}."
+        )
+    return config.batch_size // shares
 
 
 def validation_batches(

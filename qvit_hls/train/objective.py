@@ -43,9 +43,13 @@ class Loss:
 class Objective(Protocol):
     """Something with parameters, and losses that train them."""
 
-    model: nn.Module
-    #: What the model takes.
-    input: VitConfig
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+
+    @property
+    def input(self) -> VitConfig:
+        """What the model takes."""
 
     def losses(self, images: Tensor, targets: Tensor, step: int, autocast: Autocast) -> Iterator[Loss]:
         """The losses of a step, one at a time: each can be differentiated before the next is computed.

@@ -25,7 +25,7 @@ class Processes:
     the passes of one step use different slices of a supernet, and all of them count together.
 
     Args:
-        cpu: compute on the CPU even where there is a GPU.
+        cpu: compute on the CPU even where there is an accelerator.
 
     Raises:
         QvitError: accelerate is not installed.
@@ -38,7 +38,7 @@ class Processes:
             raise QvitError(
                 "Training needs the package accelerate; install it with: pip install 'qvit-hls[search]'"
             ) from None
-        self._state: PartialState = PartialState(cpu=cpu)
+        self._state: PartialState = PartialState(cpu=cpu or not torch.accelerator.is_available())
 
     @property
     def device(self) -> torch.device:

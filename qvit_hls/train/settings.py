@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -254,3 +254,24 @@ def changed_settings(before: TrainingConfig, now: TrainingConfig) -> list[str]:
         for name in old
         if name not in OPERATIONAL and old[name] != new[name]
     ]
+
+
+def parse_changes(changes: Sequence[str]) -> dict[str, object]:
+    """Settings from texts like ``ema_decay=0.999``, values as in YAML.
+
+    Raises:
+        QvitError: every text that is not of that form.
+    """
+    fields: dict[str, object] = {}
+    problems = []
+    for change in changes:
+        name, equals, value = change.partition("=")
+        try:
+            fields[name] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):
+            equals = ""
+        if not (name and equals):
+            problems.append(f"--set {change} should be NAME=VALUE, such as ema_decay=0.9999.")
+    if problems:
+        raise QvitError(problems)
+    return fields

@@ -61,11 +61,12 @@ def test_training_is_reproducible(make: object) -> None:
 def test_parts_of_a_batch_one_after_the_other_are_the_whole_batch(tmp_path: Path) -> None:
     records = []
     for parts in (1, 4):
-        config = settings(accumulation=parts)
+        # Quantized throughout: both begin with the same codes, and no sum's last bit rounds one another way.
+        config = settings(accumulation=parts, float_share=0, learning_rate=1e-4, steps=6)
         run(supernet_objective(config), config, tmp_path / str(parts))
         records.append(read_metrics(tmp_path / str(parts) / "metrics.jsonl"))
     for one, other in zip(*records, strict=True):
-        for name in (*TIMINGS, "gradient_norm"):
+        for name in TIMINGS:
             one.pop(name, None), other.pop(name, None)
         assert one == pytest.approx(other, rel=1e-4)
 
