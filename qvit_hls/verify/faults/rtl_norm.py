@@ -12,7 +12,6 @@ _LANE = "rtl/layer_norm_lane.sv"
 _MOMENTS = "rtl/layer_norm_moments.sv"
 _SCALE = "rtl/layer_norm_scale.sv"
 _ROOT = "rtl/square_root.sv"
-_DRAIN = "rtl/gemm/gemm_drain.sv"
 _ENGINE = "rtl/qvit_engine.sv"
 
 _HAZARD = frozenset({Shows.UNTRACED})
