@@ -1,6 +1,7 @@
 """Predicted frames per second, and what binds, as the board grows.
 
-For each DeiT shape and board, the best accelerator that the exploration finds, at one clock for all boards.
+For each DeiT shape (a quarter of the rows 8-bit) and board, the best accelerator that the exploration finds, at
+one clock for all boards.
 ``boards/zcu102x4.yaml`` is no board that can be bought. Where nothing fits, the message says what is lacking.
 
     python benchmarks/board_scaling.py [--clock 200] [--mac rtl] [--json FILE] [--plot FILE.png]
@@ -13,6 +14,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +22,7 @@ from qvit_hls.errors import QvitError
 from qvit_hls.flow.explore import preset_graph
 from qvit_hls.flow.output import write_file, write_json
 from qvit_hls.flow.threads import one_torch_thread
+from qvit_hls.hw.accelerator import Mac
 from qvit_hls.hw.board import load_board
 from qvit_hls.hw.explore.explore import explore
 from qvit_hls.nets.presets import PRESETS
@@ -29,7 +32,7 @@ BOARDS = ("kv260", "zcu104", "zcu102", str(Path(__file__).parent / "boards" / "z
 
 
 @one_torch_thread()
-def measure(shape: str, bits: int, clock_mhz: float, mac: Any) -> list[dict[str, Any]]:
+def measure(shape: str, bits: int, clock_mhz: float, mac: Mac) -> list[dict[str, Any]]:
     """One shape on every board."""
     graph = preset_graph(shape, bits)
     results = []
@@ -99,7 +102,7 @@ def main() -> None:
         for shape in arguments.shapes
         for result in measure(shape, arguments.bits, arguments.clock, arguments.mac)
     ]
-    table = Table(title=f"Best design by board at {arguments.clock:g} MHz (modelled)")
+    table = Table(title=f"Best design by board at {arguments.clock:g} MHz (modelled)", box=SIMPLE)
     for heading in ("shape", "board", "T_n x T_m x T_k", "FPS", "LUT", "DSP", "BRAM36", "binds"):
         table.add_column(heading, justify="left" if heading in ("shape", "board", "binds") else "right")
     for r in results:
@@ -109,7 +112,7 @@ def main() -> None:
         tile = f"{r['tile_tokens']} x {r['tile_rows']} x {r['tile_depth']}"
         numbers = [f"{r['frames_per_second'][0]:,.1f}", *(f"{r[key]:,}" for key in ("lut", "dsp", "bram36"))]
         table.add_row(r["shape"], r["board"], tile, *numbers, r["binding_constraint"]["sentence"])
-    Console(width=170).print(table)
+    Console(width=130).print(table)
     if arguments.json:
         content = {"benchmark": "board_scaling", "clock_mhz": arguments.clock, "results": results}
         write_json(arguments.json, content)

@@ -206,6 +206,21 @@ def test_a_slow_memory_is_what_binds() -> None:
     assert "0.2 GB/s" in result.binding.sentence
 
 
+def test_few_ports_are_what_binds_where_more_of_them_would_help() -> None:
+    graph = network(**WIDER)
+    result = explore([graph], board(weight_ports=1), 200, "rtl", fastest_only=True)
+    assert result.binding.kind == "ports"
+    fastest = result.designs[0].cycles[0]
+    said = re.fullmatch(
+        r"the weight ports, 1 of 128 bits: with 2, the same design would take ([\d,]+) cycles per frame "
+        rf"instead of {fastest:,}",
+        result.binding.sentence,
+    )
+    assert said and int(said[1].replace(",", "")) < 0.95 * fastest
+    more = explore([graph], board(weight_ports=2), 200, "rtl", fastest_only=True)
+    assert more.designs[0].cycles[0] < 0.95 * fastest
+
+
 def test_where_memories_are_short_the_next_image_may_not_be_loaded_ahead() -> None:
     graph = network(**{**WIDER, "image_size": 96, "patch_size": 8, "channels": 3})
     short = Space([Workload(graph, "rtl")], board(bram36=100), np.inf)
