@@ -87,15 +87,15 @@ class GemmLoading:
     def in_buffer(self, group_end: np.ndarray, end: np.ndarray) -> LoadedTiles:
         """The row tiles as the next layers find them, if the first group and the GEMM end in these cycles."""
         work = self.work
-        total = np.where(self.groups > 1, (end - group_end) / np.maximum(self.groups - 1, 1), 0.0)
-        of_last = work.token_tiles * work.last_group
+        last_cycles = np.minimum(work.token_tiles * work.last_group, end - group_end)
+        between = np.maximum(self.groups - 2, 1)  # groups behind the first one and before the last one
         return LoadedTiles(
             tiles=work.row_tiles,
             k_steps=work.k_steps,
             group=work.group,
             last=self.last_tiles,
             end=end,
-            group_cycles=total,
-            last_cycles=np.where(self.groups > 1, np.minimum(of_last, total), of_last),
+            group_cycles=(end - group_end - last_cycles) / between,
+            last_cycles=last_cycles,
             slot=work.last_group / self.last_tiles,
         )
