@@ -1,7 +1,7 @@
 """Predicted frames per second, and what binds, as the board grows.
 
-For each DeiT shape (a quarter of the rows 8-bit) and board, the best accelerator that the exploration finds, at
-one clock for all boards.
+For each DeiT shape (a quarter of the rows 8-bit) and board, the best accelerator that the exploration finds,
+at one clock for all boards.
 ``boards/zcu102x4.yaml`` is no board that can be bought. Where nothing fits, the message says what is lacking.
 
     python benchmarks/board_scaling.py [--clock 200] [--mac rtl] [--json FILE] [--plot FILE.png]
