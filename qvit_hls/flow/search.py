@@ -1,0 +1,318 @@
+"""The verb ``search``: from a supernet, images and a board to the networks worth building."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qvit_hls.errors import QvitError
+from qvit_hls.flow.generate import Target
+from qvit_hls.flow.output import write_file, write_json
+from qvit_hls.flow.threads import one_torch_thread
+from qvit_hls.hw.accelerator import parse_accelerator
+from qvit_hls.hw.board import Board
+from qvit_hls.nets.space import SearchSpace
+from qvit_hls.nets.subnet import Subnet
+from qvit_hls.nets.supernet import Supernet
+from qvit_hls.nets.supernet_file import load_supernet
+from qvit_hls.search.accelerators import (
+    Accelerator,
+    explored_accelerators,
+    fixed_accelerator,
+    tile_accelerator,
+)
+from qvit_hls.search.accuracy import CachedAccuracy, SupernetAccuracy
+from qvit_hls.search.coarse_to_fine import Generation, Progress, Search
+from qvit_hls.search.evolution import Evolution
+from qvit_hls.search.front import dominance_ranks
+from qvit_hls.search.genome import Genome
+from qvit_hls.search.hardware import Hardware
+from qvit_hls.search.picks import Pick, picks
+from qvit_hls.search.settings import Method, SearchSettings, digest
+from qvit_hls.search.study import Record, SearchStudy
+from qvit_hls.train.pictures import Preparation
+from qvit_hls.train.sources import open_source
+
+#: Files of a search's folder.
+STUDY, ACCURACIES, ACCELERATORS = "study.db", "accuracies.db", "accelerators.json"
+PICKS, TRIALS = "picks.json", "trials.csv"
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What to search, as every worker has it.
+
+    Attributes:
+        supernet: its file.
+        data: validation images: an .npz file, a folder, or ``hf:NAME``.
+        images: take only so many of them.
+        out: folder for what the search keeps and finds.
+        targets: frames per second.
+        board, clock_mhz: of the accelerators.
+        accelerator: a folder that gen wrote, or a tile such as ``16,32,8``; None to choose accelerators
+            together with the networks.
+        trials: networks to evaluate, all workers together.
+        study: URL of a database, for workers on several machines; None for a file in ``out``.
+    """
+
+    supernet: Path
+    data: str
+    out: Path
+    targets: tuple[float, ...]
+    board: str | None = None
+    clock_mhz: float | None = None
+    accelerator: str | None = None
+    trials: int = 1000
+    method: Method = "coarse-to-fine"
+    seed: int = 0
+    images: int | None = None
+    study: str | None = None
+    minimise_resources: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search has found.
+
+    Attributes:
+        picks: for each target in ascending order; None where no network that was evaluated reaches it.
+        history: how the search came on.
+    """
+
+    request: SearchRequest
+    settings: SearchSettings
+    hardware: Hardware
+    records: tuple[Record, ...]
+    picks: tuple[Pick | None, ...]
+    history: tuple[Generation, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: everything but the trials."""
+        return {
+            "space": self.hardware.genome.space.name,
+            "board": self.hardware.board.name,
+            "clock_mhz": self.hardware.clock_mhz,
+            "trials": len(self.records),
+            "settings": self.settings.to_json(),
+            "picks": [
+                {"target_fps": fps, "found": False} if pick is None else {"found": True, **pick.to_json()}
+                for fps, pick in zip(self.settings.targets, self.picks, strict=True)
+            ],
+            "progress": [asdict(generation) for generation in self.history],
+        }
+
+
+def search_networks(
+    request: SearchRequest, workers: int = 1, progress: Progress = lambda stage, done, total: None
+) -> Found:
+    """Search, and write ``picks.json`` and ``trials.csv``.
+
+    A search that was stopped goes on. Others with the same request may work on the same study.
+
+    Args:
+        workers: processes on this machine.
+
+    Raises:
+        QvitError: the request cannot be searched; every problem is named. Or no network that was evaluated
+            reaches some target; then the files are written nevertheless.
+    """
+    if workers < 1:
+        raise QvitError(f"There are {workers} workers; there should be at least 1.")
+    supernet, target = load_supernet(request.supernet), _target(request)
+    request.out.mkdir(parents=True, exist_ok=True)
+    progress("accelerators", 0, 1)
+    accelerators = _accelerators(request, supernet.space, target)
+    progress("accelerators", 1, 1)
+    worker = _Worker(request, supernet, accelerators, target)
+    with _helpers(request, accelerators, workers - 1), _threads(workers):
+        records = worker.search.run(worker.accuracy, progress)
+    progress("picks", 0, 1)
+    with one_torch_thread():
+        picked = picks(records, worker.hardware, worker.settings.targets)
+    progress("picks", 1, 1)
+    found = Found(
+        request, worker.settings, worker.hardware, tuple(records), tuple(picked),
+        tuple(worker.search.history()),
+    )  # fmt: skip
+    write_json(request.out / PICKS, found.to_json())
+    write_file(request.out / TRIALS, trials_csv(found))
+    if lacks := [fps for fps, pick in zip(worker.settings.targets, picked, strict=True) if pick is None]:
+        raise QvitError(
+            f"No network of the {len(records)} that were evaluated reaches {fps:g} frames per second on an "
+            "accelerator that holds it. Search with more --trials."
+            for fps in lacks
+        )
+    return found
+
+
+def trials_csv(found: Found) -> bytes:
+    """All trials as a table; a trial is on the front if no other is both as accurate and as fast."""
+    records, hardware = found.records, found.hardware
+    subnets = [Subnet.of_key(record.key) for record in records]
+    costs = hardware.costs(hardware.genome.rows(subnets))
+    points = np.array([[-record.accuracy, record.cycles] for record in records]).reshape(-1, 2)
+    on_front = dominance_ranks(points) == 0
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(
+        ["trial", "stage", "generation", "accuracy", "cycles", "frames_per_second", "average_bits",
+         "stream_bytes", "front", "network"]
+    )  # fmt: skip
+    for index, record in enumerate(records):
+        rate = hardware.clock_mhz * 1e6 / record.cycles
+        place = [record.number, record.stage, record.generation, record.accuracy, record.cycles]
+        bits, read = f"{costs.average_bits[index]:.4f}", int(costs.stream_bytes[index])
+        table.writerow([*place, f"{rate:.3f}", bits, read, int(on_front[index]), record.key])
+    return text.getvalue().encode()
+
+
+# ---------------------------------------------------------------- one worker
+
+
+class _Worker:
+    """All that one process needs."""
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        supernet: Supernet,
+        accelerators: tuple[Accelerator, ...],
+        target: Target,
+    ) -> None:
+        images, labels = _validation(request, supernet)
+        self.accuracy = CachedAccuracy(SupernetAccuracy(supernet, images, labels), request.out / ACCURACIES)
+        genome = Genome(supernet.space)
+        self.hardware = Hardware(genome, accelerators, target.board, target.clock_mhz)
+        self.settings = SearchSettings.of(
+            self.hardware,
+            self.accuracy.digest,
+            targets=request.targets,
+            trials=request.trials,
+            method=request.method,
+            seed=request.seed,
+            minimise_resources=request.minimise_resources,
+        )
+        evolution = Evolution(self.hardware, self.settings.targets)
+        study = SearchStudy(request.study or str(request.out / STUDY), self.settings)
+        self.search = Search(study, evolution, self.settings, request.trials)
+
+
+def _work(request: SearchRequest, accelerators: tuple[Accelerator, ...], workers: int) -> None:
+    """A further process on this machine."""
+    with _threads(workers):
+        worker = _Worker(request, load_supernet(request.supernet), accelerators, _target(request))
+        worker.search.run(worker.accuracy)
+
+
+@contextmanager
+def _helpers(request: SearchRequest, accelerators: tuple[Accelerator, ...], count: int) -> Iterator[None]:
+    """Further processes that work on the same study; they end with it, or when this one fails."""
+    context = multiprocessing.get_context("spawn")
+    arguments = (request, accelerators, count + 1)
+    processes = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    except BaseException:
+        for process in processes:
+            process.terminate()
+        raise
+    finally:
+        for process in processes:
+            process.join()
+
+
+@contextmanager
+def _threads(workers: int) -> Iterator[None]:
+    """Share the cores between the workers of this machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) // workers)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# ---------------------------------------------------------------- what the request names
+
+
+def _target(request: SearchRequest) -> Target:
+    """Board and clock; an accelerator that is there already brings its own."""
+    folder = _build(request)
+    if folder is None:
+        return Target.on_board(request.board, request.clock_mhz, mac="rtl")
+    if request.board is not None or request.clock_mhz is not None:
+        raise QvitError(
+            f"Board and clock are those of the accelerator in {folder}; leave out --board and --clock."
+        )
+    return Target.of_build(folder)
+
+
+def _build(request: SearchRequest) -> Path | None:
+    """The folder that ``accelerator`` names, if it is no tile."""
+    text = request.accelerator
+    return None if text is None or _tile(text) is not None else Path(text)
+
+
+def _tile(text: str) -> tuple[int, int, int] | None:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
+        return None
+    tokens, rows, depth = (int(part) for part in parts)
+    return tokens, rows, depth
+
+
+def _accelerators(request: SearchRequest, space: SearchSpace, target: Target) -> tuple[Accelerator, ...]:
+    """Those of the request, or those of an exploration, which is kept for when the search goes on."""
+    with one_torch_thread():
+        if target.config is not None:
+            return fixed_accelerator(space, target.config, target.board)
+        tile = None if request.accelerator is None else _tile(request.accelerator)
+        if tile is not None:
+            return tile_accelerator(space, tile, target.board)
+        kept = request.out / ACCELERATORS
+        made_for = digest([space.model_dump(mode="json"), target.board.model_dump(), target.clock_mhz])
+        if known := _kept(kept, made_for, target.board):
+            return known
+        found = explored_accelerators(space, target.board, target.clock_mhz)
+    write_json(kept, {"for": made_for, "accelerators": [accelerator.to_json() for accelerator in found]})
+    return found
+
+
+def _kept(path: Path, made_for: str, board: Board) -> tuple[Accelerator, ...]:
+    """The accelerators of an earlier exploration for the same; none if there are none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["for"] != made_for:
+            return ()
+        configs = [json.dumps(entry["config"]) for entry in content["accelerators"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    return tuple(Accelerator.on_board(parse_accelerator(text, str(path)), board) for text in configs)
+
+
+def _validation(request: SearchRequest, supernet: Supernet) -> tuple[Tensor, Tensor]:
+    """Images as the supernet's networks take them, and their classes."""
+    config = supernet.latent.config
+    grey = (0.5,) * config.channels
+    preparation = Preparation(config.image_size, config.channels, config.mean or grey, config.std or grey)
+    source = open_source(request.data, config.classes)
+    count = len(source) if request.images is None else request.images
+    if not 1 <= count <= len(source):
+        raise QvitError(f"{request.data} holds {len(source)} images, but {count} were asked for.")
+    items = [source.item(index) for index in range(count)]
+    images = torch.stack([preparation.validation(picture) for picture, _ in items])
+    return images, torch.tensor([label for _, label in items])
