@@ -241,8 +241,8 @@ RTL_CONTROL_FAULTS = (
         "all row tiles of a layer are one group",
         _LOADER,
         (Edit("rows_left == tile_rows || !another_fits", "rows_left == tile_rows"),),
-        row_tiles(4),
-        "more row tiles than take turns",
+        every(row_tiles(4), token_tiles),
+        "more row tiles than take turns, and several token tiles",
         _CONFUSED,
     ),
     RtlFault(

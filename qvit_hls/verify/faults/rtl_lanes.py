@@ -6,7 +6,7 @@ from qvit_hls.hw.descriptor import After
 from qvit_hls.verify.faults.rtl_control import any_layer
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import every, gemm, unit
+from qvit_hls.verify.faults.where import every, gemm, token_tiles, unit
 
 _CONTROLLER = "rtl/controller.sv"
 _ENGINE = "rtl/qvit_engine.sv"
@@ -109,8 +109,8 @@ RTL_LANE_FAULTS = (
         "token tiles of the last LayerNorm count for the next one before it begins",
         _CONTROLLER,
         (Edit("vector_state == UNIT && !unit_start ? unit_tiles_done : '0", "unit_tiles_done"),),
-        _vector_by_tile,
-        "a matrix product that follows a LayerNorm token tile by token tile",
+        every(_vector_by_tile, token_tiles),
+        "a matrix product that follows a LayerNorm token tile by token tile, of several of them",
         _HAZARD,
     ),
     RtlFault(

@@ -231,8 +231,8 @@ RTL_SOFTMAX_FAULTS = (
                 "last.slot_end && last.layer_end) score_bank",
             ),
         ),
-        _softmax,
-        "a softmax",
+        every(_softmax, token_tiles),
+        "a softmax over several token tiles",
     ),
     RtlFault(
         "normalizer-bank-stays",

@@ -35,6 +35,16 @@ def _padded_image(layer: ProgramLayer, subject: Subject) -> bool:
     return _image(layer, subject) and words["k"] * words["height"] * words["width"] % 16 > 0
 
 
+def _image_of_words(layer: ProgramLayer, subject: Subject) -> bool:
+    # Of so many that some word is held back while the image is being loaded.
+    words = layer.words
+    return _image(layer, subject) and words["k"] * words["height"] * words["width"] >= 64
+
+
+def _several_logits(layer: ProgramLayer, subject: Subject) -> bool:
+    return layer.unit == "store_result" and layer.words["k"] >= 4
+
+
 def _absent_lanes(layer: ProgramLayer, subject: Subject) -> bool:
     return _mean(layer, subject) and layer.words["tokens"] % subject.config.tile_tokens > 0
 
@@ -126,8 +136,8 @@ RTL_UNIT_FAULTS = (
         "pixels are taken in every cycle, whether there is a word or not",
         _IMAGE,
         (Edit("active && image_valid", "active", "step = active && image_valid"),),
-        _image,
-        "an image",
+        _image_of_words,
+        "an image of several words",
         frozenset({Shows.LAYER}),
         stalls=True,
     ),
@@ -192,8 +202,8 @@ RTL_UNIT_FAULTS = (
         "the last logits are still to be taken when the frame ends",
         _RESULT,
         (Edit("idle", "1'b1", "left == '0 && idle"),),
-        unit("store_result"),
-        "a result",
+        _several_logits,
+        "several logits",
         frozenset({Shows.STREAMS, Shows.LAYER, Shows.UNTRACED}),
         stalls=True,
     ),
