@@ -128,7 +128,7 @@ RTL_UNIT_FAULTS = (
         (Edit("image_end", "1'b0", "GROUP_BITS'(GROUPS - 1) || image_end"),),
         _padded_image,
         "an image that does not fill its last word",
-        frozenset({Shows.STREAMS, Shows.HANG}),
+        frozenset({Shows.STREAMS, Shows.HANG, Shows.UNTRACED}),
     ),
     RtlFault(
         "takes-garbage-as-image",
