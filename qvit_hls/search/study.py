@@ -24,6 +24,11 @@ from qvit_hls.search.settings import SearchSettings
 from qvit_hls.search.study_file import SETTINGS, open_storage
 from qvit_hls.search.workers import HEARTBEAT_S, Worker
 
+#: Attribute of a trial: its network's key, stage, generation and cycles, and its worker. Only one, since each
+#: takes the database as long as the trial itself.
+TRIAL = "search"
+#: Attribute of a trial: when its worker last showed, as ``time.time()``.
+SEEN = "seen"
 #: Seconds between two looks at the study while others work on the last trials of a generation.
 _POLL_S = 0.05
 #: Seconds after which what is known of the study is taken for old.
@@ -63,6 +68,14 @@ class Record:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class _Claim:
+    """A trial of this worker: how the storage calls it, and its number in the study."""
+
+    trial: int
+    number: int
+
+
 class SearchStudy:
     """A study that is open.
 
@@ -84,6 +97,12 @@ class SearchStudy:
         self._running: dict[str, list[FrozenTrial]] = {}
         self._final: set[int] = set()
         self._read_at = -math.inf
+        #: Trials as last read, and this worker's since then.
+        self._count = 0
+        #: Whether another worker has begun trials since this one came.
+        self._shared = False
+        #: The trial that this worker is at.
+        self._at: int | None = None
         self._read()
 
     def records(self) -> list[Record]:
@@ -107,8 +126,18 @@ class SearchStudy:
             QvitError: an accuracy is no number, or the study cannot be written any more.
         """
         keyed = {proposal.subnet.key: proposal for proposal in proposals}
+        with self._alive():
+            self._evaluate(keyed, accuracy, finished)
+
+    def _evaluate(
+        self,
+        keyed: dict[str, Proposal],
+        accuracy: Callable[[Subnet], float],
+        finished: Callable[[Record], None],
+    ) -> None:
+        self._read()
         while True:
-            if time.monotonic() - self._read_at > _FRESH_S:
+            if self._shared and time.monotonic() - self._read_at > _FRESH_S:
                 self._read()
             left = [key for key in keyed if key not in self._records]
             if not left:
@@ -118,58 +147,67 @@ class SearchStudy:
                 time.sleep(_POLL_S)
                 self._read()
                 continue
-            trial = self._claim(key, keyed[key])
-            if trial is not None:
-                self._finish(trial, keyed[key], key, accuracy, finished)
+            claim = self._claim(key, keyed[key])
+            if claim is not None:
+                self._finish(claim, keyed[key], key, accuracy, finished)
 
     # ------------------------------------------------------------ trials
 
-    def _claim(self, key: str, proposal: Proposal) -> FrozenTrial | None:
+    def _claim(self, key: str, proposal: Proposal) -> _Claim | None:
         """A trial of this worker for a network, unless another worker was first."""
         template = create_trial(
             state=TrialState.RUNNING,
             user_attrs={
-                "network": key,
-                "worker": self._worker.to_json(),
-                "place": [proposal.stage, proposal.generation, proposal.cycles],
+                TRIAL: {
+                    "network": key,
+                    "place": [proposal.stage, proposal.generation, proposal.cycles],
+                    "worker": self._worker.to_json(),
+                }
             },
         )
-        number = self._storage.create_new_trial(self._number, template)
+        trial = self._storage.create_new_trial(self._number, template)
+        # It has the next number if nobody else has begun a trial since the study was read.
+        number = self._count
+        if self._storage.get_trial_id_from_study_id_trial_number(self._number, number) == trial:
+            self._count += 1
+            return _Claim(trial, number)
+        self._shared = True
         self._read()
-        first = min(self._running[key], key=lambda trial: trial.number)
-        if key in self._records or first._trial_id != number:
-            self._fail(number)
+        first = min(self._running[key], key=lambda other: other.number)
+        if key in self._records or first._trial_id != trial:
+            self._fail(trial)
             return None
-        return first
+        return _Claim(trial, first.number)
 
     def _finish(
         self,
-        trial: FrozenTrial,
+        claim: _Claim,
         proposal: Proposal,
         key: str,
         accuracy: Callable[[Subnet], float],
         finished: Callable[[Record], None],
     ) -> None:
         try:
-            with self._alive(trial._trial_id):
-                value = float(accuracy(proposal.subnet))
+            self._at = claim.trial
+            value = float(accuracy(proposal.subnet))
             if not math.isfinite(value):
                 raise QvitError(
                     f"The accuracy of the network {key} is {value}; it should be a finite number."
                 )
         except BaseException:
-            self._fail(trial._trial_id)
+            self._fail(claim.trial)
             raise
+        finally:
+            self._at = None
         values = [value, float(proposal.cycles)]
         try:
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, values)
+            self._storage.set_trial_state_values(claim.trial, TrialState.COMPLETE, values)
         except UpdateFinishedTrialError:
             return  # others took this worker for dead, and evaluate the network themselves
         self._running.pop(key, None)
-        self._final.add(trial.number)
-        self._records[key] = Record(
-            trial.number, key, proposal.stage, proposal.generation, proposal.cycles, value
-        )
+        self._final.add(claim.number)
+        place = (proposal.stage, proposal.generation, proposal.cycles)
+        self._records[key] = Record(claim.number, key, *place, value)
         finished(self._records[key])
 
     def _fail(self, trial: int) -> None:
@@ -177,14 +215,16 @@ class SearchStudy:
             self._storage.set_trial_state_values(trial, TrialState.FAIL)
 
     @contextlib.contextmanager
-    def _alive(self, trial: int) -> Iterator[None]:
-        """Let workers of other machines know that this one is there."""
+    def _alive(self) -> Iterator[None]:
+        """Let workers of other machines know that this one is there, while it is at a trial."""
         stop = threading.Event()
 
         def beat() -> None:
             while not stop.wait(HEARTBEAT_S):
-                with contextlib.suppress(Exception):  # the next one, or the trial's end, says the same
-                    self._storage.set_trial_user_attr(trial, "seen", time.time())
+                trial = self._at
+                if trial is not None:
+                    with contextlib.suppress(Exception):  # the next one, or the trial's end, says the same
+                        self._storage.set_trial_user_attr(trial, SEEN, time.time())
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -199,16 +239,19 @@ class SearchStudy:
     def _read(self) -> None:
         """Bring what is known up to date; finished trials are read once."""
         self._running = {}
-        for trial in self._storage.get_all_trials(self._number, deepcopy=False):
+        trials = self._storage.get_all_trials(self._number, deepcopy=False)
+        self._count = len(trials)
+        for trial in trials:
             if trial.number in self._final:
                 continue
-            key = trial.user_attrs.get("network")
+            about = trial.user_attrs.get(TRIAL, {})
+            key = about.get("network")
             if trial.state == TrialState.RUNNING and key is not None:
                 self._running.setdefault(key, []).append(trial)
             elif trial.state.is_finished():
                 self._final.add(trial.number)
                 if trial.state == TrialState.COMPLETE and key is not None and key not in self._records:
-                    stage, generation, cycles = trial.user_attrs["place"]
+                    stage, generation, cycles = about["place"]
                     self._records[key] = Record(
                         trial.number, key, stage, generation, cycles, float(trial.values[0])
                     )
@@ -218,10 +261,9 @@ class SearchStudy:
         """Whether a worker that is there evaluates a network; trials of dead workers are given up."""
         alive = False
         for trial in self._running.get(key, []):
-            attributes = trial.user_attrs
             started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-            worker = Worker.of_json(attributes["worker"])
-            if worker.is_dead(max(attributes.get("seen", 0.0), started)):
+            worker = Worker.of_json(trial.user_attrs[TRIAL]["worker"])
+            if worker.is_dead(max(trial.user_attrs.get(SEEN, 0.0), started)):
                 self._fail(trial._trial_id)
             else:
                 alive = True

@@ -19,7 +19,7 @@ from study_worker import SETTINGS, proposals, synthetic_accuracy
 
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.subnet import Subnet
-from qvit_hls.search.study import SearchStudy
+from qvit_hls.search.study import TRIAL, SearchStudy
 from qvit_hls.search.study_file import STUDY_NAME
 from qvit_hls.search.workers import GRACE_S, Worker
 
@@ -36,7 +36,7 @@ def _trials(path: Path) -> list[optuna.trial.FrozenTrial]:
 
 
 def _keys(path: Path, state: TrialState) -> list[str]:
-    return [trial.user_attrs["network"] for trial in _trials(path) if trial.state == state]
+    return [trial.user_attrs[TRIAL]["network"] for trial in _trials(path) if trial.state == state]
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
@@ -49,7 +49,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 def _running(path: Path, worker: Worker, key: str, **more: object) -> int:
     """A trial that another worker has begun."""
     study = SearchStudy(str(path), SETTINGS)
-    attributes = {"network": key, "worker": worker.to_json(), "place": [0, 0, 1], **more}
+    attributes = {TRIAL: {"network": key, "worker": worker.to_json(), "place": [0, 0, 1]}, **more}
     template = create_trial(state=TrialState.RUNNING, user_attrs=attributes)
     return study._storage.create_new_trial(study._number, template)
 
