@@ -147,6 +147,11 @@ def _config(settings: Path | None, changes: dict[str, object], *, fine_tuning: b
     if fine_tuning:
         fields = {"float_share": 0.0, **fields}
     config = parse_training({**fields, **changes}, "training")
+    if not any(phase.quantized for phase in config.phases()):
+        raise QvitError(
+            f"training.float_share is {config.float_share:g}, which leaves no steps with quantization; "
+            "it should be less."
+        )
     launched = _LAUNCHED.get(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
     if launched is not None and launched != config.precision:
         raise QvitError(

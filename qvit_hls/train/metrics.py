@@ -12,9 +12,6 @@ from qvit_hls.errors import QvitError
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-#: Measured, so different in every run.
-TIMINGS = ("images_per_second",)
-
 
 class Metrics:
     """Records of a run, in ``metrics.jsonl`` and ``tensorboard/``.
@@ -24,7 +21,7 @@ class Metrics:
         step: from which the run goes on; what a run wrote after that step is dropped.
 
     Raises:
-        QvitError: TensorBoard is not installed.
+        QvitError: TensorBoard is not installed, or the file of an earlier run is damaged.
         OSError: a file cannot be written.
     """
 
@@ -63,8 +60,20 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The records of a run, in order, without a last line that is not whole; none where there is no file."""
+    """The records of a run, in order, without a last line that is not whole; none where there is no file.
+
+    Raises:
+        QvitError: a line is no record.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    records = []
+    for i, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], 1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            raise QvitError(f"{path}, line {i}, is no record of a training run; remove the line or the file.")
+        records.append(record)
+    return records

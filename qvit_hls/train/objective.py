@@ -70,8 +70,11 @@ class Objective(Protocol):
     def calibrate(self, images: Tensor) -> None:
         """Begin quantization: choose rows and steps."""
 
-    def after_step(self, steps: int) -> None:
-        """Keep to what the integer formats allow, after the first ``steps`` steps of the run."""
+    def constrain(self) -> None:
+        """Bring steps back into the range that the integer formats allow."""
+
+    def order_rows(self) -> None:
+        """Find anew which rows 4 bits hurt most, where networks choose theirs by that."""
 
 
 class NetworkObjective:
@@ -121,9 +124,12 @@ class NetworkObjective:
         self.model.allocate_rows()
         self.model.calibrate(images)
 
-    def after_step(self, steps: int) -> None:
-        """Bring steps back into their range."""
+    def constrain(self) -> None:
+        """Bring steps back into the range that the integer formats allow."""
         self.model.constrain()
+
+    def order_rows(self) -> None:
+        """Nothing: a network's rows are chosen once, when it is calibrated."""
 
 
 class SupernetObjective:
@@ -181,11 +187,13 @@ class SupernetObjective:
         """Start every step, and order the rows."""
         self.model.calibrate(images)
 
-    def after_step(self, steps: int) -> None:
-        """Bring steps back into their range; every so often find anew which rows 4 bits hurt most."""
+    def constrain(self) -> None:
+        """Bring steps back into the range that the integer formats allow."""
         self.model.constrain()
-        if steps % self._config.order_rows_every == 0:
-            self.model.order_rows()
+
+    def order_rows(self) -> None:
+        """Find anew which rows 4 bits hurt most."""
+        self.model.order_rows()
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

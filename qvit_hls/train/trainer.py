@@ -120,23 +120,22 @@ class Trainer:
                 step = phase.end
         if self._average is not None:
             self._average.adopt()
+            self._objective.constrain()
         self._model.eval()
 
     # ------------------------------------------------------------ phases
 
     def _begin(self, phase: Phase) -> None:
-        if self._average is not None:
-            if phase.start:
-                self._average.adopt()  # the better network of the two
-            self._average = ParameterAverage(self._model, self._config.ema_decay)
+        if self._average is not None and phase.start:
+            self._average.adopt()  # the better network of the two
         if phase.quantized:
             images = calibration_batch(self._source, self._preparation, self._config).images
             self._objective.calibrate(images.to(self._device))
             self._processes.share_state(self._model)
-            if self._average is not None:
-                self._average = ParameterAverage(self._model, self._config.ema_decay)
         else:
             self._objective.set_quantization(False)
+        if self._average is not None:
+            self._average = ParameterAverage(self._model, self._config.ema_decay)
         self._groups = parameter_groups(self._model)
         self._optimizer = adamw(self._model, self._groups, self._config.weight_decay)
 
@@ -159,7 +158,9 @@ class Trainer:
             done = step + 1
             last = done == config.steps
             if phase.quantized:
-                self._objective.after_step(done)
+                self._objective.constrain()
+                if done % config.order_rows_every == 0:
+                    self._objective.order_rows()
             if self._average is not None:
                 self._average.update()
             if done % config.log_every == 0 or last:

@@ -88,7 +88,7 @@ def test_two_processes_have_the_losses_of_one(qvit_hls: Run, folder: Path) -> No
     assert len(records[0]) == 9
     for one, other in zip(*records, strict=True):
         one.pop("images_per_second", None), other.pop("images_per_second", None)
-        # From step 5 on codes are rounded: where sums differ in their last bit, some code rounds the other way.
+        # From step 5 on codes are rounded: a sum that differs in its last bit may round the other way.
         if one["step"] > 4:
             assert one.pop("gradient_norm", 0) == pytest.approx(other.pop("gradient_norm", 0), rel=0.05)
         tolerance = 1e-5 if one["step"] <= 5 else 1e-3
@@ -157,6 +157,9 @@ def test_everything_wrong_is_said_and_nothing_written(qvit_hls: Run, folder: Pat
     assert refused("--set", "mean=[0.5, 0.5]", "--set", "std=[0.5]", "--val", "nothing") == [
         "error: training.mean has 2 values; the network has 1 channels, and there should be one for each.",
         "error: There is no nothing; data is an .npz file, a folder of images, or hf:NAME.",
+    ]
+    assert refused("--float-share", 1) == [
+        "error: training.float_share is 1, which leaves no steps with quantization; it should be less."
     ]
     assert refused("--batch-size", 15) == [
         "error: batch_size is 15, for 1 processes with 1 parts each, and images are mixed in groups of 2; "

@@ -24,6 +24,8 @@ NETWORK = VitConfig(
     image_size=4, channels=1, patch_size=2, classes=2, embed_dim=16, layer_scale=True,
     blocks=(BlockConfig(heads=2, head_dim=4, mlp_hidden=16),),
 )  # fmt: skip
+#: Measured, so different in every run.
+TIMINGS = ("images_per_second",)
 PREPARATION = Preparation(image_size=4, channels=1, mean=(0.0,), std=(1.0,))
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import network_objective, run, settings, supernet_objective
+from small_runs import TIMINGS, network_objective, run, settings, supernet_objective
 
 from qvit_hls.errors import QvitError
 from qvit_hls.train.checkpoint import Checkpoint, checkpoint_paths, load_checkpoint, newest_checkpoint
-from qvit_hls.train.metrics import TIMINGS, read_metrics
+from qvit_hls.train.metrics import read_metrics
 from qvit_hls.train.trainer import CHECKPOINTS
 
 
@@ -66,6 +66,18 @@ def test_a_run_goes_on_from_its_start_between_its_phases_and_after_its_end(tmp_p
         assert records(tmp_path) == expected
         states = objective.model.state_dict(), other.model.state_dict()
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_damaged_file_of_metrics_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "lo')
+    assert read_metrics(path) == [{"step": 1, "loss": 2.5}]
+    path.write_text('{"step": 1, "loss": 2.5}\n[]\n')
+    with pytest.raises(QvitError) as error:
+        read_metrics(path)
+    assert str(error.value) == (
+        f"{path}, line 2, is no record of a training run; remove the line or the file."
+    )
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_runs import (
     NETWORK,
+    TIMINGS,
     bright_or_dark,
     network_objective,
     run,
@@ -21,7 +22,7 @@ from qvit_hls.nets.supernet import Supernet
 from qvit_hls.nets.vit import QuantVisionTransformer
 from qvit_hls.quant.modules import ActivationQuantizer, Mode
 from qvit_hls.train.evaluation import predict
-from qvit_hls.train.metrics import TIMINGS, read_metrics
+from qvit_hls.train.metrics import read_metrics
 from qvit_hls.train.objective import NetworkObjective, soft_cross_entropy
 from qvit_hls.train.optimizer import learning_rate, parameter_groups
 from qvit_hls.train.settings import Phase, TrainingConfig
