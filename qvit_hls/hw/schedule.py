@@ -69,11 +69,15 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Program:
 
 
 def _keep_image(plan: Plan) -> None:
-    """Say when the image may be overwritten; where the next one is loaded ahead, keep its place free."""
+    """Say when the next image may take the image's place, which image_ahead keeps free for it.
+
+    Without that, other tensors come to lie there, until the last matrix product is complete.
+    """
+    gemms = sum(layer.descriptor.unit == Unit.GEMM for layer in plan.layers)
     for index, layer in enumerate(plan.layers):
         if layer.descriptor.unit == Unit.LOAD_IMAGE:
             assert layer.y is not None
-            released = image_released(plan.layers, layer)
+            released = image_released(plan.layers, layer) if plan.config.image_ahead else gemms
             plan.layers[index] = replace(layer, descriptor=replace(layer.descriptor, rows=released))
             if plan.config.image_ahead:
                 layer.y.tensor.touch(0)

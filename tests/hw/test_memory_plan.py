@@ -9,7 +9,7 @@ from models import compiled, network
 from targets import configuration, configurations
 
 from qvit_hls.hw.accelerator import AcceleratorConfig
-from qvit_hls.hw.descriptor import Memory
+from qvit_hls.hw.descriptor import Memory, Unit
 from qvit_hls.hw.memory_plan import Tensor, place
 from qvit_hls.hw.schedule import schedule
 
@@ -83,6 +83,9 @@ def test_the_images_place_is_kept_for_the_next_one_where_that_is_loaded_ahead(ah
         if other.trace_channels and other.trace_memory == Memory.ACTIVATION
     ]
     assert any(first < end and d.trace_base < last for first, last in places) == (not ahead)
+    # Where the place is used again, the next image waits for all that could read it.
+    gemms = sum(layer.descriptor.unit == Unit.GEMM for layer in layers)
+    assert d.rows == (1 if ahead else gemms)
 
 
 @pytest.mark.parametrize("tile", [(8, 12, 8), (2, 16, 2), (16, 2, 16), (24, 8, 4)])
