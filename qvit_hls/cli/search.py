@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--mac", type=click.Choice(["rtl"]), default="rtl", show_default=True,
               help="What the engine is made of; the cycle model is of the SystemVerilog one.")  # fmt: skip
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER",
-              help="Folder of the search: study, accuracies, picks.json and trials.csv.")  # fmt: skip
+              help="Folder of the search: study, accuracies, picks.json, trials.csv and plots.")  # fmt: skip
 @click.option("--trials", type=int, default=1000, show_default=True, help="Networks to evaluate.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes on this machine.")
 @click.option("--method", type=click.Choice(["coarse-to-fine", "one-stage", "random"]),
@@ -62,8 +62,10 @@ def search(
     same command too, on this machine with the same FOLDER, on others with --study.
     """
     from qvit_hls.cli.console import progress, results
+    from qvit_hls.flow.output import write_file
     from qvit_hls.flow.search import SearchRequest, search_networks
     from qvit_hls.report.search import search_table
+    from qvit_hls.report.search_plots import search_plots
 
     request = SearchRequest(
         supernet=supernet,
@@ -82,5 +84,7 @@ def search(
     )
     with progress(quiet) as update:
         found = search_networks(request, workers, update)
+    for name, content in search_plots(found).items():
+        write_file(out / name, content)
     if not quiet:
         results().print(search_table(found))

@@ -20,7 +20,7 @@ from qvit_hls.search.accelerators import Accelerator
 from qvit_hls.search.genome import Genome
 
 #: Networks that are timed at once; bounds the memory of the arrays over their layers.
-_CHUNK = 1024
+_CHUNK = 2048
 
 
 @dataclass(frozen=True, eq=False)

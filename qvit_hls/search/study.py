@@ -15,11 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState, create_trial
-
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.subnet import Subnet
+from qvit_hls.search.database import FrozenTrial, TrialState, UpdateFinishedTrialError, create_trial
 from qvit_hls.search.settings import SearchSettings
 from qvit_hls.search.study_file import SETTINGS, open_storage
 from qvit_hls.search.workers import HEARTBEAT_S, Worker

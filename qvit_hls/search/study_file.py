@@ -10,11 +10,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.storages import BaseStorage, RDBStorage, get_storage
-from optuna.study import StudyDirection
-
 from qvit_hls.errors import QvitError
+from qvit_hls.search.database import (
+    BaseStorage,
+    DuplicatedStudyError,
+    RDBStorage,
+    StudyDirection,
+    get_storage,
+    optuna,
+    sqlalchemy,
+)
 
 STUDY_NAME = "qvit-hls search"
 #: Attribute of the study that holds its settings.
@@ -56,7 +61,7 @@ def _of_url(url: str, settings: dict[str, Any]) -> tuple[BaseStorage, int]:
     try:
         number = storage.create_new_study(_DIRECTIONS, STUDY_NAME)
         storage.set_study_user_attr(number, SETTINGS, settings)
-    except optuna.exceptions.DuplicatedStudyError:
+    except DuplicatedStudyError:
         number = storage.get_study_id_from_name(STUDY_NAME)
         # Its maker may be about to write the settings.
         for _ in range(50):
@@ -133,7 +138,6 @@ def _sqlite(path: Path) -> RDBStorage:
     Otherwise two that both read before they write could miss each other's trial. Written pages go to a log
     first: what a process has committed stays when it is killed.
     """
-    import sqlalchemy
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)

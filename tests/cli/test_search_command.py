@@ -71,6 +71,11 @@ def test_two_workers_find_the_networks_for_each_target(qvit_hls: Run, made: Path
         assert f"{pick['cycles']:,}" in result.stdout
         key = json.dumps(pick["subnet"], sort_keys=True, separators=(",", ":"))
         assert Subnet.of_key(key).key in {row["network"] for row in rows}
+    for name in ("front.png", "progress.png", "precision.png"):
+        assert (tmp_path / "found" / name).read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "found" / "search.html").read_text()
+    assert all(f'id="figure{index}"' in page for index in range(3))
+    assert "https://cdn" not in page.split("</script>")[-1]
     # One worker alone comes to the same, and a finished search has nothing left to do.
     alone = qvit_hls(*_command(made, tmp_path / "alone", *options, "--quiet"))
     again = qvit_hls(*_command(made, tmp_path / "alone", *options, "--quiet"))
