@@ -102,7 +102,6 @@ def run_cosim(
         stalls,
         patience,
         seconds,
-        config.image_ahead,
         wave_file,
         traced,
         plusargs,

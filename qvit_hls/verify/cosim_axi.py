@@ -81,6 +81,6 @@ def run_cosim_axi(
     wave_file = folder / "reports" / f"cosim-{VARIANT}.fst" if waves else None
     if wave_file is not None:
         wave_file.parent.mkdir(exist_ok=True)
-    run = AxiRun(model, top, data_folder, sizes, stalls, patience, seconds, config.image_ahead, wave_file)
+    run = AxiRun(model, top, data_folder, sizes, stalls, patience, seconds, wave_file)
 
     return prove(folder, VARIANT, run, graph, layout, images, progress)

@@ -184,8 +184,7 @@ def prove(
             layers = (_logits_result(graph, golden, logits[:part], layers),)
         problems += [*frames.problems, *_wrong_logits(golden, logits, plain, batch.start)]
         traced_cycles += frames.cycles[:traced]
-        ahead = any(frame.image_loaded for frame in plain)
-        steady = [index for index, frame in enumerate(plain, traced) if frame.image_loaded or not ahead]
+        steady = [index for index, frame in enumerate(plain, traced) if frame.image_loaded]
         steady_cycles += [frames.cycles[index] for index in steady]
         first_cycles += frames.cycles[traced : steady[0]]
         simulated, elapsed = simulated + frames.total_cycles, elapsed + frames.seconds

@@ -53,6 +53,13 @@ def test_the_digits_network_is_bit_exact_with_and_without_stalls(tmp_path: Path)
         assert report.top1 is not None and report.top1.simulated == 1
     assert stalled.model.seconds is None  # the same simulation
     assert stalled.frame_cycles > plain.frame_cycles
+    # Where the image's place is used again, the next one is loaded behind the last matrix product.
+    late = Target(target.board, target.clock_mhz, config.model_copy(update={"image_ahead": False}))
+    generate(EXAMPLE / "model.pt", tmp_path / "late", late)
+    (tmp_path / "build" / "cosim").rename(tmp_path / "late" / "cosim")
+    later = run_cosim(tmp_path / "late", data=data, count=2, packed=True)
+    assert_equal(later)
+    assert later.frame_cycles > plain.frame_cycles
     # Layers overlap where nothing waits for the trace.
     assert plain.frame_cycles < plain.traced_cycles
     assert plain.cycles is not None

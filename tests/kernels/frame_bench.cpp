@@ -16,13 +16,13 @@ int main(int argc, char **argv) {
     context->commandArgs(argc, argv);
     auto bench = std::make_unique<Vframe_bench>(context.get());
 
-    IData *const inputs[] = {&bench->frames, &bench->traced_frames, &bench->image_ahead, &bench->layers,
-                             &bench->single, &bench->burst_begin,   &bench->burst_stay,  &bench->patience};
+    IData *const inputs[] = {&bench->frames,      &bench->traced_frames, &bench->layers,  &bench->single,
+                             &bench->burst_begin, &bench->burst_stay,    &bench->patience};
     std::vector<uint32_t> numbers;
     for (int i = 1; i < argc; ++i)
         if (argv[i][0] != '+') numbers.push_back(static_cast<uint32_t>(std::strtoul(argv[i], nullptr, 10)));
     constexpr size_t COUNT = std::size(inputs);
-    if (numbers.size() < COUNT || numbers.size() % 2 == 0) return 2;
+    if (numbers.size() < COUNT || numbers.size() % 2 != 0) return 2;
     const size_t streams = (numbers.size() - COUNT - 1) / 2;
     for (size_t i = 0; i < COUNT; ++i) *inputs[i] = numbers[i];
     for (size_t i = 0; i < streams; ++i) bench->packed_words[i] = numbers[COUNT + i];

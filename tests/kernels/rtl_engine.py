@@ -24,10 +24,7 @@ _MAIN = Path(__file__).with_name("frame_bench.cpp")
 _PATIENCE = 20_000
 _SECONDS = 120.0
 #: The bench's inputs and outputs, as frame_bench.cpp takes and prints them.
-_INPUTS = (
-    *("frames", "traced_frames", "image_ahead", "layers", "single", "burst_begin", "burst_stay"),
-    "patience",
-)
+_INPUTS = ("frames", "traced_frames", "layers", "single", "burst_begin", "burst_stay", "patience")
 _OUTPUTS = (
     *("hung", "busy_after_last", "frame", "cycle", "layers_begun", "layers_completed", "offered"),
     *("result_broken", "trace_broken"),
@@ -68,7 +65,6 @@ class RtlEngine:
 
     model: Model
     design: Design = field(repr=False)
-    image_ahead: bool
 
     @classmethod
     def verilated(cls, project: Path) -> RtlEngine:
@@ -81,7 +77,7 @@ class RtlEngine:
         if not model.program.exists():
             sources = [*design.sources, *write_bench(design, folder / "bench")]
             _build(sources, folder)
-        return cls(model, design, config.image_ahead)
+        return cls(model, design)
 
     def run(self, data: Path, codes: np.ndarray, stalls: Stalls) -> Frames:
         """Run images int8 ``[n, ...]`` with the program in ``data``: with the trace on, then without."""
@@ -94,7 +90,6 @@ class RtlEngine:
             stalls,
             _PATIENCE,
             _SECONDS,
-            self.image_ahead,
         )
         return run.run(codes)
 

@@ -66,7 +66,6 @@ class AxiRun:
         stalls: of all AXI channels; the seed is also that of the addresses.
         patience: cycles without any transfer that end the run.
         seconds: that one image may take.
-        image_ahead: whether a frame can take the next one's image.
         waves: FST file to write.
     """
 
@@ -77,7 +76,6 @@ class AxiRun:
     stalls: Stalls
     patience: int
     seconds: float
-    image_ahead: bool
     waves: Path | None = None
 
     def run(
@@ -98,7 +96,7 @@ class AxiRun:
         """
         with tempfile.TemporaryDirectory(prefix="qvit-cosim-") as name:
             folder = Path(name)
-            order = frame_order(len(codes), traced=True, image_ahead=self.image_ahead)
+            order = frame_order(len(codes), traced=True)
             self._prepare(folder, codes, order)
             # A single image may run more often than the others do.
             total = 2 * len(codes)

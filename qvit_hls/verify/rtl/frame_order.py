@@ -33,16 +33,13 @@ class OrderedFrame:
         return (not self.image_loaded) + (self.next_image is not None)
 
 
-def frame_order(images: int, traced: bool, image_ahead: bool) -> list[OrderedFrame]:
+def frame_order(images: int, traced: bool) -> list[OrderedFrame]:
     """All images with the trace, unless that is not wanted, and then all without.
 
-    Without the trace they run as in use: where the accelerator can, each frame takes the next one's image,
-    also the last one, so that all but the first are in the steady state. A single image then runs twice, for
-    there to be such a frame.
+    Without the trace they run as in use: each frame takes the next one's image, also the last one, so that
+    all but the first are in the steady state. A single image then runs twice, for there to be such a frame.
     """
     frames = [OrderedFrame(image, traced=True) for image in range(images if traced else 0)]
-    if not image_ahead:
-        return [*frames, *(OrderedFrame(image, traced=False) for image in range(images))]
     frames += [
         OrderedFrame(number % images, traced=False, image_loaded=number > 0, next_image=(number + 1) % images)
         for number in range(max(images, 2))

@@ -122,7 +122,6 @@ class FrameRun:
         stalls: of all streams.
         patience: cycles without any progress that end the run.
         seconds: that one image may take.
-        image_ahead: whether a frame can take the next one's image.
         waves: FST file to write.
         traced: whether images also run with the trace on, before all run without.
         plusargs: further ones of the simulation.
@@ -136,7 +135,6 @@ class FrameRun:
     stalls: Stalls
     patience: int
     seconds: float
-    image_ahead: bool
     waves: Path | None = None
     traced: bool = True
     plusargs: tuple[str, ...] = ()
@@ -158,7 +156,7 @@ class FrameRun:
         """
         with tempfile.TemporaryDirectory(prefix="qvit-cosim-") as name:
             folder = Path(name)
-            order = frame_order(len(codes), self.traced, self.image_ahead)
+            order = frame_order(len(codes), self.traced)
             self._prepare(folder, codes, order)
             # A single image may run more often than the others do.
             frames = (1 + self.traced) * len(codes)
@@ -207,7 +205,6 @@ class FrameRun:
         inputs = {
             "frames": len(order),
             "traced_frames": self.traced * len(codes),
-            "image_ahead": int(self.image_ahead),
             "layers": self.sizes.layers,
             "packed_words": _pack(self.sizes.words(self.design, one_image)),
             "packed_seeds": _pack(self.stalls.seeds(len(self.design.streams) + 1)),
