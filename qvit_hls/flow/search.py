@@ -195,7 +195,7 @@ class _Worker:
         self.accuracy = CachedAccuracy(SupernetAccuracy(supernet, images, labels), request.out / ACCURACIES)
         genome = Genome(supernet.space)
         self.hardware = Hardware(genome, accelerators, target.board, target.clock_mhz)
-        self.settings = SearchSettings.of(
+        settings = SearchSettings.of(
             self.hardware,
             self.accuracy.digest,
             targets=request.targets,
@@ -204,9 +204,10 @@ class _Worker:
             seed=request.seed,
             minimise_resources=request.minimise_resources,
         )
-        evolution = Evolution(self.hardware, self.settings.targets)
-        study = SearchStudy(request.study or str(request.out / STUDY), self.settings)
-        self.search = Search(study, evolution, self.settings, request.trials)
+        evolution = Evolution(self.hardware, settings.targets)
+        study = SearchStudy(request.study or str(request.out / STUDY), settings)
+        self.settings = study.settings
+        self.search = Search(study, evolution, request.trials)
 
 
 def _work(request: SearchRequest, accelerators: tuple[Accelerator, ...], workers: int) -> None:

@@ -78,14 +78,12 @@ class Search:
         trials: how many networks all workers together evaluate.
     """
 
-    def __init__(
-        self, study: SearchStudy, evolution: Evolution, settings: SearchSettings, trials: int
-    ) -> None:
+    def __init__(self, study: SearchStudy, evolution: Evolution, trials: int) -> None:
         self.study = study
         self.evolution = evolution
-        self.settings = settings
+        self.settings = study.settings
         self.trials = trials
-        self.stages = stages(settings, evolution.genome, trials)
+        self.stages = stages(study.settings, evolution.genome, trials)
         self._rows: dict[str, np.ndarray] = {}
 
     def run(self, accuracy: Accuracy, progress: Progress = lambda stage, done, total: None) -> list[Record]:

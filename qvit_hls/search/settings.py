@@ -13,6 +13,8 @@ from qvit_hls.search.hardware import Hardware
 
 Method = Literal["coarse-to-fine", "one-stage", "random"]
 METHODS: tuple[Method, ...] = ("coarse-to-fine", "one-stage", "random")
+#: Settings that follow from the number of trials when a study is made, and stay when it gets more.
+PLAN = ("population", "coarse_trials")
 #: The most networks of a generation, and the fewest; between them it is a tenth of the trials.
 _GENERATION = (4, 32)
 

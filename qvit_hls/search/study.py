@@ -12,13 +12,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.subnet import Subnet
 from qvit_hls.search.database import FrozenTrial, TrialState, UpdateFinishedTrialError, create_trial
-from qvit_hls.search.settings import SearchSettings
+from qvit_hls.search.settings import PLAN, SearchSettings
 from qvit_hls.search.study_file import SETTINGS, open_storage
 from qvit_hls.search.workers import HEARTBEAT_S, Worker
 
@@ -79,7 +78,11 @@ class SearchStudy:
 
     Args:
         study: path of a file, or URL of a database.
-        settings: of the search; those of a study that is there must be the same.
+        settings: of the search; those of a study that is there must be the same, but for the plan of its
+            trials, which stays as it is.
+
+    Attributes:
+        settings: those given, with the study's plan.
 
     Raises:
         QvitError: the study is no study of this program, damaged, or of another search; every setting that
@@ -89,7 +92,7 @@ class SearchStudy:
     def __init__(self, study: str, settings: SearchSettings) -> None:
         self.name = study
         self._storage, self._number = open_storage(study, settings.to_json())
-        self._check(settings.to_json())
+        self.settings = self._checked(settings)
         self._worker = Worker.here()
         self._records: dict[str, Record] = {}
         self._running: dict[str, list[FrozenTrial]] = {}
@@ -267,14 +270,17 @@ class SearchStudy:
                 alive = True
         return alive
 
-    def _check(self, settings: dict[str, Any]) -> None:
+    def _checked(self, settings: SearchSettings) -> SearchSettings:
+        """The study's own plan of the trials, once all else is the same."""
         found = self._storage.get_study_user_attrs(self._number).get(SETTINGS)
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or not all(isinstance(found.get(name), int) for name in PLAN):
             raise QvitError(f"The study {self.name} holds no settings of a search; choose another one.")
+        wanted = settings.to_json()
         if problems := [
             f"The study {self.name} is of another search: its {name.replace('_', ' ')} is "
-            f"{found.get(name)!r}, not {settings.get(name)!r}. Search with the same, or choose another study."
-            for name in dict.fromkeys([*settings, *found])
-            if found.get(name) != settings.get(name)
+            f"{found.get(name)!r}, not {wanted.get(name)!r}. Search with the same, or choose another study."
+            for name in dict.fromkeys([*wanted, *found])
+            if name not in PLAN and found.get(name) != wanted.get(name)
         ]:
             raise QvitError(problems)
+        return replace(settings, **{name: found[name] for name in PLAN})

@@ -37,13 +37,17 @@ class SmoothAccuracy:
 
 
 def _search(
-    hardware: Hardware, path: Path, trials: int, method: Method = "coarse-to-fine", seed: int = 0,
-    planned: int | None = None, **more: bool,
-) -> Search:  # fmt: skip
+    hardware: Hardware,
+    path: Path,
+    trials: int,
+    method: Method = "coarse-to-fine",
+    seed: int = 0,
+    **more: bool,
+) -> Search:
     settings = SearchSettings.of(
-        hardware, "smooth", targets=TARGETS, trials=planned or trials, method=method, seed=seed, **more
+        hardware, "smooth", targets=TARGETS, trials=trials, method=method, seed=seed, **more
     )
-    return Search(SearchStudy(str(path), settings), Evolution(hardware, TARGETS), settings, trials)
+    return Search(SearchStudy(str(path), settings), Evolution(hardware, TARGETS), trials)
 
 
 def _what(records: list[Record]) -> set[tuple[str, int, int, int, float]]:
@@ -85,14 +89,23 @@ def test_the_same_seed_gives_the_same_trials_and_another_seed_others(
 
 
 def test_more_trials_go_on_where_fewer_ended(hardware: Hardware, tmp_path: Path) -> None:
-    """As the longer search would have done it from the start, with the first stage as it was."""
+    """As the longer search would have done it from the start."""
     path = tmp_path / "study.db"
-    short = _search(hardware, path, 22, "one-stage", planned=40).run(SmoothAccuracy())
+    short = _search(hardware, path, 22, "one-stage").run(SmoothAccuracy())
     longer = _search(hardware, path, 40, "one-stage").run(SmoothAccuracy())
     whole = _search(hardware, tmp_path / "whole.db", 40, "one-stage").run(SmoothAccuracy())
     assert (len(short), len(longer)) == (22, 40)
     assert _what(short) < _what(longer)
     assert _what(longer) == _what(whole)
+
+
+def test_the_first_stage_stays_when_a_search_gets_more_trials(hardware: Hardware, tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    short = _search(hardware, path, 10).run(SmoothAccuracy())
+    longer = _search(hardware, path, 18).run(SmoothAccuracy())
+    assert [sum(record.stage == stage for record in short) for stage in (0, 1)] == [5, 5]
+    assert [sum(record.stage == stage for record in longer) for stage in (0, 1)] == [5, 13]
+    assert longer[:10] == short
 
 
 @pytest.mark.parametrize("method", ["one-stage", "random"])
