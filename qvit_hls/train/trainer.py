@@ -121,6 +121,7 @@ class Trainer:
         if self._average is not None:
             self._average.adopt()
             self._objective.constrain()
+            self._average = None
         self._model.eval()
 
     # ------------------------------------------------------------ phases
@@ -230,7 +231,8 @@ class Trainer:
         self._record(step, {f"accuracy_{name}": accuracy.share for name, accuracy in found.items()})
 
     def accuracies(self) -> dict[str, Accuracy]:
-        """Accuracies on the validation images, of the averaged parameters; empty without such images."""
+        """Accuracies on the validation images; of the averaged parameters, where there is an average. Empty
+        without such images."""
         if self._validation is None:
             return {}
         averaged = nullcontext() if self._average is None else self._average.applied()
