@@ -75,23 +75,26 @@ def test_a_supernet_and_then_one_of_its_networks(qvit_hls: Run, folder: Path) ->
 
 
 def test_two_processes_have_the_losses_of_one(qvit_hls: Run, folder: Path) -> None:
-    assert qvit_hls(*arguments(folder, "one", "--val", folder / "data.npz")).exit_code == 0
+    assert qvit_hls(*arguments(folder, "one", "--steps", 6, "--val", folder / "data.npz")).exit_code == 0
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
               "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
               "--main_process_port", "0", "-m", "qvit_hls"]  # fmt: skip
     two = subprocess.run(
-        [*launch, *arguments(folder, "two", "--val", folder / "data.npz")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+        [*launch, *arguments(folder, "two", "--steps", 6, "--val", folder / "data.npz")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert two.returncode == 0, two.stderr
-    records = [read_metrics(folder / name / "metrics.jsonl") for name in ("one", "two")]
-    assert len(records[0]) == 9
+    records = [
+        [record for record in read_metrics(folder / name / "metrics.jsonl") if "loss" in record]
+        for name in ("one", "two")
+    ]
+    assert len(records[0]) == 6
     for one, other in zip(*records, strict=True):
         one.pop("images_per_second", None), other.pop("images_per_second", None)
-        # From step 5 on codes are rounded: a sum that differs in its last bit may round the other way.
-        if one["step"] > 4:
-            assert one.pop("gradient_norm", 0) == pytest.approx(other.pop("gradient_norm", 0), rel=0.05)
-        tolerance = 1e-5 if one["step"] <= 5 else 1e-3
+        # From step 4 on codes are rounded: a sum that differs in its last bit may round the other way.
+        if one["step"] > 3:
+            assert one.pop("gradient_norm") == pytest.approx(other.pop("gradient_norm"), rel=0.05)
+        tolerance = 1e-5 if one["step"] <= 4 else 1e-3
         assert one == pytest.approx(other, rel=tolerance, abs=1e-9)
     assert two.stdout.count("wrote") == 1
 
