@@ -12,7 +12,7 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt $(PIP_ARGS)
 
-.PHONY: help venv install install-dev demo cosim test lint types pytest bench cycles area wheel clean
+.PHONY: help venv install install-dev demo cosim test lint types pytest bench cycles cycle-model timeline search-rate explore area resources wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,7 +21,12 @@ help:
 	@echo "test         lint, types and tests"
 	@echo "bench        benchmarks, side by side with hls4ml (minutes)"
 	@echo "cycles       cycles of the RTL engine at DeiT shapes, by simulation (minutes)"
+	@echo "cycle-model  errors of the cycle model against RTL simulation (half an hour)"
+	@echo "timeline     where the cycles of DeiT-Small go, as a picture"
+	@echo "search-rate  networks that the cycle model times per second"
+	@echo "explore      the best accelerators for DeiT shapes on several boards (minutes)"
 	@echo "area         synthesis of the RTL: LUTs, registers, DSP slices, logic depth (minutes)"
+	@echo "resources    the resource model's coefficients from what area has recorded, and its errors"
 	@echo "install      the package in $(VENV)"
 	@echo "install-dev  the package with what tests and benchmarks need"
 	@echo "lint         ruff"
@@ -79,8 +84,26 @@ bench: install-dev
 cycles: install-dev
 	$(BIN)/python benchmarks/rtl_cycles.py --json benchmarks/results/rtl_cycles.json
 
+cycle-model: install-dev
+	$(BIN)/python benchmarks/cycle_model.py --json benchmarks/results/cycle_model.json
+
+timeline: install-dev
+	$(BIN)/python benchmarks/timeline.py
+
+# On the accelerator that timeline has recorded.
+search-rate: timeline
+	$(BIN)/python benchmarks/search_rate.py
+
 area: install-dev
 	$(BIN)/python benchmarks/area.py
+	$(BIN)/python benchmarks/ram_geometry.py
+
+resources: install-dev
+	$(BIN)/python benchmarks/fit_resources.py
+
+explore: install-dev
+	$(BIN)/python benchmarks/explore.py --json benchmarks/results/explore.json
+	$(BIN)/python benchmarks/board_scaling.py --json benchmarks/results/board_scaling.json --plot docs/images/board_scaling.png
 
 wheel: install-dev
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

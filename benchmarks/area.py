@@ -34,13 +34,22 @@ _WIDTH = 130  # of the tables
 
 def measure(unit: Unit, trial: Trial, cache: Path) -> Record:
     result = synthesize(
-        unit.files(), unit.top, trial.parameters, flatten=trial.flatten, slang=unit.slang, cache=cache
+        unit.files(),
+        unit.top,
+        trial.parameters,
+        flatten=trial.flatten,
+        slang=unit.slang,
+        primitives=unit.primitives(),
+        apart=unit.apart,
+        cache=cache,
     )
     record: Record = {"parameters": dict(trial.parameters), "what": trial.what, "flatten": trial.flatten}
     if unit.name == "mac_tile":
         record["lanes"] = dict(zip(("dsp", "lut"), lanes(trial.parameters), strict=True))
     record |= asdict(result.cells)
     record["path"] = None if result.path is None else asdict(result.path)
+    if result.parts:
+        record["parts"] = {name: asdict(cells) for name, cells in sorted(result.parts.items())}
     return record | {"tool": result.tool, "command": result.command}
 
 

@@ -44,6 +44,7 @@ class Unit:
         sources: patterns below the RTL folder, packages first; a file counts once.
         trials: what is synthesized.
         slang: whether its sources need Yosys's slang frontend.
+        apart: modules in the top that keep their borders, each counted for itself.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Unit:
     sources: tuple[str, ...]
     trials: tuple[Trial, ...]
     slang: bool = True
+    apart: tuple[str, ...] = ()
 
     def files(self) -> list[Path]:
         """The files that the patterns name, in their order."""
@@ -60,6 +62,10 @@ class Unit:
                 if not any(part in path.parts for part in _SIMULATION):
                     found[path] = None
         return list(found)
+
+    def primitives(self) -> list[Path]:
+        """Models of device primitives, from which slang takes their ports."""
+        return sorted((RTL / "primitives").glob("*.sv")) if self.slang else []
 
 
 #: Accumulators hold the sums of this many products of the largest operands.
@@ -109,18 +115,38 @@ PACKAGES = ("qvit_pkg.sv", "mac/mac_pkg.sv")
 ARITHMETIC = ("requantize.sv", "round_shift.sv", "multiply_add.sv", "reciprocal.sv", "square_root.sv")
 #: DeiT-Tiny on 40 tokens by 40 atom rows by 8: 192 channels, 197 tokens.
 TOKENS, ROWS, DEPTH = 40, 40, 8
-#: Memories and widths of a small engine that has every unit.
-SMALL = {
-    "T_N": 8,
-    "T_M": 16,
-    "T_K": 4,
-    "A": 7,
-    "DSP_ROWS": 16,
-    "ACTIVATION_DEPTH": 1024,
-    "DIGIT_DEPTH": 512,
-    "WIDE_DEPTH": 512,
-    "WEIGHT_DEPTH": 40,
-}
+#: What an engine is made of; each part keeps its border and is counted for itself.
+ENGINE_PARTS = (
+    "program_reader", "controller", "gemm_loader", "queue", "weight_buffer", "row_parameter_buffer",
+    "gemm_sequencer", "mac_tile", "gemm_drain", "layer_norm", "softmax", "mean_tokens", "load_image",
+    "store_result", "store_trace", "code_memory", "wide_memory",
+)  # fmt: skip
+HELD_OUT = "held out"
+_ENGINE_PARAMETERS = (
+    "T_N", "T_M", "T_K", "A", "DSP_ROWS", "DRAIN_ROWS", "PORTS", "ACTIVATION_DEPTH", "DIGIT_DEPTH",
+    "WIDE_DEPTH", "WEIGHT_DEPTH", "ACCUMULATOR_BITS", "TABLE_BITS", "MAX_TOKENS", "MAX_CHANNELS",
+    "IMAGE_PIXELS",
+)  # fmt: skip
+_FITTED = (
+    (4, 8, 4, 7, 4, 2, 1, 1024, 512, 300, 40, 22, 7, 33, 48, 4),
+    (8, 8, 4, 7, 8, 2, 2, 2048, 128, 700, 96, 26, 8, 65, 192, 4),
+    (4, 16, 2, 5, 8, 1, 1, 256, 64, 100, 24, 20, 6, 17, 64, 2),
+    (8, 12, 8, 4, 8, 1, 4, 640, 320, 1500, 64, 24, 8, 197, 384, 8),
+    (16, 8, 8, 7, 8, 2, 2, 4096, 1536, 2100, 48, 25, 8, 197, 192, 8),
+    (12, 16, 4, 6, 16, 1, 1, 300, 200, 600, 32, 23, 7, 50, 96, 4),
+)
+_HELD_OUT = (
+    (6, 10, 2, 6, 6, 1, 4, 1100, 90, 220, 20, 19, 6, 80, 160, 1),
+    (10, 20, 2, 8, 12, 2, 1, 512, 400, 1100, 36, 21, 5, 101, 128, 2),
+    (24, 12, 8, 7, 12, 2, 2, 5000, 2600, 3000, 80, 27, 8, 150, 256, 8),
+)
+
+
+def _engines() -> Iterator[Trial]:
+    for what, sizes in (("", _FITTED), (HELD_OUT, _HELD_OUT)):
+        for values in sizes:
+            parameters = dict(zip(_ENGINE_PARAMETERS, values, strict=True))
+            yield Trial(parameters, flatten=True, what=what)
 
 
 def _unit(name: str, *trials: Mapping[str, int], sources: tuple[str, ...] = ()) -> Unit:
@@ -185,7 +211,7 @@ UNITS: tuple[Unit, ...] = (
             "gemm/gemm_transposer.sv",
             "gemm/elementwise_table.sv",
         ),
-        (Trial(_drain(8, 1)), Trial(_drain(8, 2)), Trial(_drain(16, 2))),
+        (Trial(_drain(8, 1)), Trial(_drain(8, 2)), Trial(_drain(TOKENS, 2))),
     ),
     Unit(
         "weight_buffer",
@@ -197,7 +223,7 @@ UNITS: tuple[Unit, ...] = (
         "code_memory",
         "code_memory",
         (*PACKAGES, "memory/ram.sv", "memory/code_memory.sv"),
-        (Trial({"T_N": TOKENS, "T_K": DEPTH, "WORDS": 600}),),
+        (Trial({"T_N": TOKENS, "T_K": DEPTH, "BANKS": 4, "WORDS": 600}),),
     ),
     Unit(
         "wide_memory",
@@ -209,6 +235,7 @@ UNITS: tuple[Unit, ...] = (
         "qvit_engine",
         "qvit_engine",
         (*PACKAGES, "mac/*.sv", "memory/*.sv", "gemm/*.sv", "*.sv"),
-        (Trial(SMALL | {"DRAIN_ROWS": 1}), Trial(SMALL | {"DRAIN_ROWS": 2})),
+        tuple(_engines()),
+        apart=ENGINE_PARTS,
     ),
 )

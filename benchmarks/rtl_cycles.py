@@ -1,10 +1,10 @@
 """Cycles of the RTL engine, by simulation, at DeiT shapes: measured beside predicted.
 
 Random networks are generated for the RTL engine, on the accelerator that ``qvit-hls explore`` chooses for
-ZCU102 (or on a given tile), and simulated by Verilator for two whole frames, trace off as in use; their logits
-must equal the golden integer graph's. The second frame, whose image the first one took ahead, is what is
-reported, beside what the cycle model predicted. Utilisation is ideal array cycles (products without padding,
-by lanes) by the cycles in which layers of the kind run.
+ZCU102 (or on a given tile), and simulated by Verilator for two whole frames, trace off as in use. Their
+logits must equal the golden integer graph's. The second frame, whose image the first one took ahead, is what
+is reported, beside what the cycle model predicted. Utilisation is ideal array cycles (products without
+padding, by lanes) by the cycles in which layers of the kind run.
 
     python benchmarks/rtl_cycles.py [--shapes deit_tiny deit_small] [--shares 0 0.25] [--tile 40 40 8]
                                     [--bits 7] [--json FILE]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from qvit_hls.codegen.render import Renderer
-from qvit_hls.hw import lane_cost
 from qvit_hls.hw.accelerator import AcceleratorConfig
+from qvit_hls.hw.resources.model import resources
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -51,7 +51,7 @@ class RtlFiles:
 
 def rtl_files(config: AcceleratorConfig, render: Renderer) -> RtlFiles:
     """The RTL of an accelerator."""
-    root = resources.files("qvit_hls") / "hls_kernels" / "rtl"
+    root = files("qvit_hls") / "hls_kernels" / "rtl"
     found = {f"rtl/{name}": _TIMESCALE + entry.read_bytes() for name, entry in _walk(root, "")}
     primitives = [path for path in found if path.startswith(f"rtl/{_PRIMITIVES}/")]
     axi = [path for path in found if path.startswith(f"rtl/{_AXI}/")]
@@ -84,6 +84,7 @@ def black_box(config: AcceleratorConfig, rtl: RtlFiles, cflags: str) -> bytes:
     """
     inputs, outputs = black_box_streams(config)
     cycles = str(config.stream_words)
+    takes = resources(config)
     description = {
         "c_function_name": BLACK_BOX,
         "rtl_top_module_name": BLACK_BOX,
@@ -102,11 +103,11 @@ def black_box(config: AcceleratorConfig, rtl: RtlFiles, cflags: str) -> bytes:
         },
         "rtl_performance": {"latency": cycles, "II": cycles},
         "rtl_resource_usage": {
-            "FF": str(lane_cost.luts(config)),
-            "LUT": str(lane_cost.luts(config)),
-            "BRAM": str(2 * lane_cost.bram36(config)),
+            "FF": str(takes.ff),
+            "LUT": str(takes.lut),
+            "BRAM": str(int(2 * takes.bram36)),
             "URAM": "0",
-            "DSP": str(lane_cost.dsps(config)),
+            "DSP": str(takes.dsp),
         },
     }
     return (json.dumps(description, indent=2) + "\n").encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from qvit_hls.errors import QvitError
@@ -109,6 +109,33 @@ def count_cells(modules: Mapping[str, Module], top: str) -> Cells:
         carry8=carry8,
         muxf=sum(types[name] for name in _MULTIPLEXERS),
     )
+
+
+def lut_memory_sites(kind: str) -> int:
+    """LUT sites of a cell of this type; 0 if it is no memory made of LUTs."""
+    return _LUT_MEMORIES.get(kind, 0)
+
+
+def count_parts(modules: Mapping[str, Module], top: str) -> dict[str, Cells]:
+    """Cells of each module directly in ``top``, and under the name of ``top`` what is in none of them.
+
+    Instances of one module count together; the name of a module ends before a ``$``, behind which slang
+    writes its place.
+
+    Raises:
+        QvitError: cells of types that are not counted anywhere.
+    """
+    instances = [cell["type"] for cell in modules[top]["cells"].values() if _is_design(modules, cell["type"])]
+    parts: dict[str, Cells] = {}
+    for kind in instances:
+        name, cells = kind.split("$")[0], count_cells(modules, kind)
+        parts[name] = _add(parts[name], cells) if name in parts else cells
+    rest = {name: cell for name, cell in modules[top]["cells"].items() if cell["type"] not in instances}
+    return parts | {top: count_cells({**modules, top: {**modules[top], "cells": rest}}, top)}
+
+
+def _add(first: Cells, second: Cells) -> Cells:
+    return Cells(*(a + b for a, b in zip(astuple(first), astuple(second), strict=True)))
 
 
 def _cell_types(modules: Mapping[str, Module], top: str, done: dict[str, Counter[str]]) -> Counter[str]:

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from qvit_hls.errors import QvitError
-from qvit_hls.flow.netlist import Cells, LogicPath, count_cells, longest_path
+from qvit_hls.flow.netlist import Cells, LogicPath, count_cells, count_parts, longest_path
 from qvit_hls.flow.output import write_json
 from qvit_hls.flow.toolchain import Tool, find_yosys, package_folder, package_version
 
@@ -35,12 +35,15 @@ class Synthesis:
         path: its longest path in LUTs; None if it was not flattened.
         tool: Yosys and its version.
         command: what Yosys was told, file names without folders.
+        parts: cells of each module that kept its border, all its instances together; under the name of the
+            top what is in none of them. Empty if none was to keep it.
     """
 
     cells: Cells
     path: LogicPath | None
     tool: str
     command: str
+    parts: dict[str, Cells] = field(default_factory=dict)
 
 
 def require_yosys() -> Tool:
@@ -69,6 +72,8 @@ def synthesize(
     *,
     flatten: bool = True,
     slang: bool = False,
+    primitives: Sequence[Path] = (),
+    apart: Sequence[str] = (),
     cache: Path | None = None,
 ) -> Synthesis:
     """Synthesize ``top`` out of context for UltraScale+.
@@ -78,33 +83,39 @@ def synthesize(
         top: the top module.
         parameters: of the top module; whole numbers.
         flatten: optimize across modules, and find the longest path. Without it each module is synthesized
-            once however often it is used, which is the only way for large arrays.
+            once however often it is used, which is the only way for large arrays. With slang they are
+            always optimized together, but for those in ``apart``.
         slang: read the sources by Yosys's slang frontend, which knows package imports; Yosys builds of the
             last years have it.
+        primitives: with slang, models of the device's primitives that the sources instantiate, each in a file
+            of its name. Slang takes the ports from them; they are no part of the design.
+        apart: with slang, modules directly in the top that keep their borders and are counted one by one.
         cache: a folder that keeps results by the digest of all inputs.
 
     Raises:
         QvitError: Yosys or a source is missing, two sources have one name, or Yosys reports an error.
     """
     yosys = require_yosys()
-    _check(sources)
+    files = [*sources, *primitives]
+    _check(files)
     command = "; ".join(
         [
-            *_reading(sources, top, sorted((parameters or {}).items()), slang),
-            _SYNTHESIS.format(top=top, flatten=" -flatten" if flatten else ""),
+            *_reading(sources, primitives, top, sorted((parameters or {}).items()), slang, apart),
+            _SYNTHESIS.format(top=top, flatten=" -flatten" if flatten or apart else ""),
             "blackbox =A:whitebox",  # models of the primitives, which are no part of the design
             "write_json netlist.json",
         ]
     )
-    kept = None if cache is None else cache / f"{_digest(yosys, command, sources)}.json"
+    kept = None if cache is None else cache / f"{_digest(yosys, command, files)}.json"
     if kept is not None and (result := _read(kept)) is not None:
         return result
-    modules = _run(yosys, command, sources, top)
+    modules = _run(yosys, command, files, top)
     result = Synthesis(
         cells=count_cells(modules, top),
-        path=longest_path(modules[top]) if flatten else None,
+        path=longest_path(modules[top]) if flatten and not apart else None,
         tool=f"Yosys {yosys.version}",
         command=command,
+        parts=count_parts(modules, top) if apart else {},
     )
     if kept is not None:
         write_json(kept, asdict(result))
@@ -112,12 +123,25 @@ def synthesize(
 
 
 def _reading(
-    sources: Sequence[Path], top: str, parameters: Sequence[tuple[str, int]], slang: bool
+    sources: Sequence[Path],
+    primitives: Sequence[Path],
+    top: str,
+    parameters: Sequence[tuple[str, int]],
+    slang: bool,
+    apart: Sequence[str],
 ) -> list[str]:
-    names = " ".join(source.name for source in sources)
+    names = " ".join(source.name for source in (*sources, *primitives))
     if slang:  # one thread: the WebAssembly build has no more
         settings = "".join(f" -G {name}={value}" for name, value in parameters)
-        return [f"read_slang -j 1 {names} --top {top}{settings}"]
+        settings += "".join(f" --blackboxed-module {primitive.stem}" for primitive in primitives)
+        if not apart:
+            return [f"read_slang -j 1 {names} --top {top}{settings}"]
+        # Modules are named after their place too.
+        kept = " ".join(f"{name}$*" for name in apart)
+        return [
+            f"read_slang -j 1 {names} --top {top}{settings} --best-effort-hierarchy",
+            f"setattr -mod -set keep_hierarchy 1 {kept}",
+        ]
     settings = " ".join(f"-set {name} {value}" for name, value in parameters)
     return [f"read_verilog -sv {names}", *([f"chparam {settings} {top}"] if settings else [])]
 
@@ -172,4 +196,5 @@ def _read(kept: Path) -> Synthesis | None:
         return None
     data = json.loads(kept.read_text())
     path = None if data["path"] is None else LogicPath(**data["path"])
-    return Synthesis(Cells(**data["cells"]), path, data["tool"], data["command"])
+    parts = {name: Cells(**cells) for name, cells in data["parts"].items()}
+    return Synthesis(Cells(**data["cells"]), path, data["tool"], data["command"], parts)

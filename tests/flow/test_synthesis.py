@@ -9,7 +9,7 @@ import pytest
 
 from qvit_hls.errors import QvitError
 from qvit_hls.flow import synthesis
-from qvit_hls.flow.netlist import LogicPath, count_cells, longest_path
+from qvit_hls.flow.netlist import LogicPath, count_cells, count_parts, longest_path
 from qvit_hls.flow.synthesis import synthesize
 from qvit_hls.hw.accelerator import DSP_LANES
 
@@ -51,6 +51,21 @@ def test_cells_are_counted_through_modules() -> None:
     cells = count_cells({"leaf": leaf, "top": top, "FDRE": {"attributes": {"blackbox": "1"}}}, "top")
     assert (cells.lut, cells.ff, cells.lutram, cells.srl) == (2, 4, 16, 1)
     assert (cells.dsp, cells.bram36, cells.carry8) == (1, 0.5, 1)
+
+
+def test_parts_of_a_design_are_counted_one_by_one_and_the_rest_under_its_own_name() -> None:
+    modules = {
+        "adder$top.a": module(cell("LUT2"), cell("FDRE")),
+        "adder$top.b": module(cell("LUT2"), cell("deep$top.b.c")),
+        "deep$top.b.c": module(cell("DSP48E2")),
+        "other$top.d": module(cell("RAMB36E2")),
+        "top": module(cell("adder$top.a"), cell("adder$top.b"), cell("other$top.d"), cell("SRL16E")),
+    }
+    parts = count_parts(modules, "top")
+    assert list(parts) == ["adder", "other", "top"]
+    assert (parts["adder"].lut, parts["adder"].ff, parts["adder"].dsp) == (2, 1, 1)
+    assert (parts["other"].bram36, parts["other"].lut) == (1, 0)
+    assert (parts["top"].srl, parts["top"].lut, parts["top"].dsp) == (1, 0, 0)
 
 
 def test_a_missing_module_is_no_cell() -> None:
@@ -138,3 +153,28 @@ def test_lut_lanes_cost_few_luts(bits: int, most: float) -> None:
     result = synthesize(mac_sources(), "mac_lut_lane", {"A": bits, "T_K": 8, "SUM_BITS": 21})
     assert result.cells.dsp == 0
     assert 10 < result.cells.lut / 8 < most - 5  # delays are outside the lane
+
+
+def test_modules_apart_keep_their_borders_and_primitives_are_no_part_of_the_design(tmp_path: Path) -> None:
+    """Two inverters in a row are none, unless each is a module apart; a primitive's model adds nothing."""
+    (tmp_path / "LUT6.sv").write_bytes((_MAC.parent / "primitives" / "LUT6.sv").read_bytes())
+    (tmp_path / "top.sv").write_text(
+        "module invert(input logic a, output logic y); assign y = ~a; endmodule\n"
+        "module top(input logic a, input logic [5:0] i, output logic y, output logic o);\n"
+        "  logic b;\n"
+        "  invert first(.a(a), .y(b));\n"
+        "  invert second(.a(b), .y(y));\n"
+        "  LUT6 #(.INIT(64'h8000_0000_0000_0001)) lut(.O(o), .I0(i[0]), .I1(i[1]), .I2(i[2]), .I3(i[3]),\n"
+        "    .I4(i[4]), .I5(i[5]));\n"
+        "endmodule\n"
+    )
+    sources, primitives = [tmp_path / "top.sv"], [tmp_path / "LUT6.sv"]
+    whole = synthesize(sources, "top", slang=True, primitives=primitives)
+    assert (whole.cells.lut, whole.parts) == (1, {})
+    apart = synthesize(sources, "top", slang=True, primitives=primitives, apart=("invert",), cache=tmp_path)
+    assert {name: cells.lut for name, cells in apart.parts.items()} == {"invert": 2, "top": 1}
+    assert apart.path is None
+    assert (
+        synthesize(sources, "top", slang=True, primitives=primitives, apart=("invert",), cache=tmp_path)
+        == apart
+    )

@@ -93,26 +93,3 @@ def tiles(mac: Mac, tile_depth: int, tokens: int, lanes: int, ports: int) -> Can
                 )
             )
     return Candidates.joined(parts)
-
-
-def splits(
-    candidates: Candidates, most: np.ndarray, rows_per_dsp: int, shares: Iterable[float]
-) -> tuple[Candidates, np.ndarray]:
-    """The tiles with several shares of their rows on DSP lanes, each split once.
-
-    Args:
-        most: int64 ``[n]``, rows that the DSP slices allow for each tile; the shares are of these.
-        rows_per_dsp: rows that one DSP slice serves.
-
-    Returns:
-        The splits, and for each the position of its tile, int64.
-    """
-    most = np.minimum(most, candidates.tile_rows)
-    parts, places, before = [], [], np.full(len(candidates), -1, np.int64)
-    for share in sorted(shares):
-        rows = (most * share).astype(np.int64) // rows_per_dsp * rows_per_dsp
-        new = np.flatnonzero(rows != before)
-        parts.append(candidates.replaced(dsp_rows=rows)[new])
-        places.append(new)
-        before = rows
-    return Candidates.joined(parts), np.concatenate(places)

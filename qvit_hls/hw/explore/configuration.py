@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from qvit_hls.errors import QvitError
 from qvit_hls.hw.accelerator import AcceleratorConfig, Mac
@@ -66,12 +67,23 @@ def complete(graph: Graph, config: AcceleratorConfig, buffers: int = 1) -> Progr
         buffers: depth of the weight buffer, in multiples of the longest matrix product.
 
     Raises:
-        QvitError: the engine cannot run the model.
+        QvitError: the engine cannot run the model, or no accelerator is as large or as wide as it needs.
     """
     program = schedule(graph, config)
-    fitting = sized(config, graph, program)
+    try:
+        fitting = sized(config, graph, program)
+    except ValidationError as error:
+        raise QvitError(_beyond(graph, item) for item in error.errors()) from error
     deeper = fitting.model_copy(update={"weight_depth": buffers * fitting.weight_depth})
     return replace(program, config=deeper)
+
+
+def _beyond(graph: Graph, item: ErrorDetails) -> str:
+    """What a model needs and no accelerator has."""
+    field = ".".join(map(str, item["loc"]))
+    most = item.get("ctx", {}).get("le")
+    limit = item["msg"] if most is None else f"accelerators have at most {most:,}"
+    return f"{graph.name} needs {item['input']:,} {field.replace('_', ' ')}; {limit}"
 
 
 def program_for(graph: Graph, config: AcceleratorConfig) -> Program:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -11,16 +12,14 @@ from qvit_hls.errors import QvitError
 from qvit_hls.hw.accelerator import AcceleratorConfig, Mac
 from qvit_hls.hw.board import Board
 from qvit_hls.hw.explore.configuration import complete, program_for
-from qvit_hls.hw.explore.cost import RESOURCE_WORDS, RESOURCES, largest_share
+from qvit_hls.hw.explore.cost import RESOURCES, largest_share
 from qvit_hls.hw.explore.limit import BindingConstraint, binding_constraint
+from qvit_hls.hw.explore.refusal import impossible, nothing_fits
 from qvit_hls.hw.explore.search import TOLERANCE, Found, search
-from qvit_hls.hw.explore.space import Space
+from qvit_hls.hw.explore.space import Space, bytes_per_cycle
 from qvit_hls.hw.explore.workload import Workload
 from qvit_hls.hw.program import Program
 from qvit_hls.ir.graph import Graph
-
-#: The highest clock that a target may ask for, MHz.
-_MOST_MHZ = 2000
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def explore(
     space = Space([Workload(graph, mac) for graph in graphs], board, bytes_per_cycle(board, clock_mhz))
     found = search(space, fastest_only and target_fps is None)
     if not len(found.index):
-        raise QvitError(_nothing_fits(space, graphs))
+        raise QvitError(nothing_fits(space))
     designs = [_design(space, int(index), cycles) for index, cycles in _rows(found)]
     fastest = 0
     binding = binding_constraint(space, int(found.index[fastest]), found.cycles[fastest])
@@ -119,7 +118,8 @@ def explore(
         reaches = found.cycles.max(axis=1) <= clock_mhz * 1e6 / target_fps
         near = np.flatnonzero(reaches).tolist()
         if not near:
-            raise QvitError(_impossible(space, found, target_fps, clock_mhz, binding))
+            most_on = partial(_most_on, graphs, clock_mhz, mac)
+            raise QvitError(impossible(space, found, target_fps, clock_mhz, binding, most_on))
         if int(reaches.sum()) != len(designs) or fastest not in near:
             binding = _target_binds(designs, near, target_fps, clock_mhz)
     chosen = designs[min(near, key=lambda i: (designs[i].share, designs[i].cycles, i))]
@@ -136,11 +136,6 @@ def explore(
         programs=_programs(space, graphs, chosen),
         binding=binding,
     )
-
-
-def bytes_per_cycle(board: Board, clock_mhz: float) -> float:
-    """What the board's memory delivers in a cycle of the accelerator's clock."""
-    return board.ddr_gbytes_per_s * 1e3 / clock_mhz
 
 
 def _rows(found: Found) -> list[tuple[int, np.ndarray]]:
@@ -176,18 +171,13 @@ def _programs(space: Space, graphs: Sequence[Graph], design: Design) -> tuple[Pr
     return tuple(program_for(graph, config) for graph in graphs)
 
 
-def _nothing_fits(space: Space, graphs: Sequence[Graph]) -> str:
-    names = " and ".join(graph.name for graph in graphs)
-    assert space.closest is not None
-    lacks = [
-        f"{need:,} {RESOURCE_WORDS[resource]} of {limit:,}"
-        for resource, need, limit in zip(RESOURCES, space.closest, space.limits, strict=True)
-        if need > limit
-    ]
-    return (
-        f"no accelerator for {names} fits {space.board.name}: the one that comes closest takes "
-        f"{' and '.join(lacks)} ({space.board.usable:.0%} of the board)"
-    )
+def _most_on(graphs: Sequence[Graph], clock_mhz: float, mac: Mac, board: Board) -> float:
+    """Frames per second that a board reaches with every model; 0 where nothing fits."""
+    try:
+        chosen = explore(graphs, board, clock_mhz, mac, fastest_only=True).designs[0]
+    except QvitError:
+        return 0.0
+    return min(chosen.frames_per_second(clock_mhz))
 
 
 def _target_binds(
@@ -199,25 +189,4 @@ def _target_binds(
         "target",
         f"the target of {target_fps:g} frames per second: designs that take less of the board reach at most "
         f"{most:,.1f}",
-    )
-
-
-def _impossible(
-    space: Space, found: Found, target_fps: float, clock_mhz: float, binding: BindingConstraint
-) -> str:
-    """The most that can be had, and what would be enough."""
-    worst = found.cycles.max(axis=1)
-    best = int(worst.argmin())
-    most = clock_mhz * 1e6 / worst[best]
-    needed = target_fps * float(worst[best]) / 1e6
-    ways = [
-        f"needed would be {clock_mhz * 1e6 / target_fps:,.0f} cycles per frame instead of {worst[best]:,}"
-    ]
-    if needed <= _MOST_MHZ and binding.kind != "bandwidth":
-        ways.append(f"a clock of {np.ceil(needed):,.0f} MHz")
-    else:
-        ways.append("no clock is enough" if needed > _MOST_MHZ else "a faster memory")
-    return (
-        f"{target_fps:g} frames per second are impossible on {space.board.name}: at most {most:,.1f} at "
-        f"{clock_mhz:g} MHz; {', or '.join(ways)}. What stops faster designs: {binding.sentence}."
     )

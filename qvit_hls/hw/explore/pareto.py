@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 #: Points that are compared with the set at once; bounds the memory of the comparison.
-_CHUNK = 4096
+_CHUNK = 512
 
 
 def dominated(points: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property
+from math import lcm
 from typing import Any
 
 import numpy as np
 
 from qvit_hls.hw.accelerator import DSP_LANES, AcceleratorConfig, Mac
 from qvit_hls.hw.board import Board
-from qvit_hls.hw.explore.candidates import TILE_DEPTHS, Candidates, splits, tiles
+from qvit_hls.hw.explore.candidates import PAIRED_ROWS, TILE_DEPTHS, Candidates, tiles
 from qvit_hls.hw.explore.cost import RESOURCES, Resource, costs, limits
-from qvit_hls.hw.explore.cycles import counted_cycles, least_cycles, modelled_cycles
+from qvit_hls.hw.explore.cycles import cycles_per_frame, least_cycles
 from qvit_hls.hw.explore.workload import MEMORIES, Workload
 from qvit_hls.hw.timing.tiles import Tiles
 
@@ -22,8 +23,13 @@ _DSP_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Designs up to this much larger than the board are looked at too: they tell what holds the best one back.
 HEADROOM = 1.3
 #: LUTs of the cheapest lane that is no DSP lane: no tile has more lanes than LUTs for them.
-_LEAST_LUT_PER_LANE = 10
+_LEAST_LUT_PER_LANE = 12
 _LUT, _DSP, _BRAM = (RESOURCES.index(name) for name in ("lut", "dsp", "bram36"))
+
+
+def bytes_per_cycle(board: Board, clock_mhz: float) -> float:
+    """What the board's memory delivers in a cycle of the accelerator's clock."""
+    return board.ddr_gbytes_per_s * 1e3 / clock_mhz
 
 
 class Space:
@@ -45,15 +51,17 @@ class Space:
         self.closest: np.ndarray | None = None
         self._exact: set[tuple[int, ...]] = set()
         self._fixed = {depth: self._fixed_fields(depth) for depth in TILE_DEPTHS}
-        parts = [self._near(self._of_depth(depth), RESOURCES) for depth in TILE_DEPTHS]
+        parts = [self._of_depth(depth) for depth in TILE_DEPTHS]
         self.candidates = Candidates.joined([candidates for candidates, _, _ in parts])
         self.depths = np.concatenate([depths for _, depths, _ in parts], axis=1)
         self.needs = np.concatenate([needs for _, _, needs in parts])
         # Which rows are on DSP lanes does not change cycles: those that differ in nothing else are one tile.
         columns = self.candidates.columns()
-        timed = np.stack([column for name, column in columns.items() if name != "dsp_rows"], axis=1)
-        _, self._first_of_tile, tile = np.unique(timed, axis=0, return_index=True, return_inverse=True)
-        self._tile = tile.ravel()
+        tile = np.zeros(len(self.candidates), np.int64)
+        for name, column in columns.items():
+            if name != "dsp_rows":
+                tile = tile * (column.max(initial=0) + 1) + column
+        _, self._first_of_tile, self._tile = np.unique(tile, return_index=True, return_inverse=True)
         self._cycles = np.full((len(self._first_of_tile), len(self.workloads)), -1, np.int64)
 
     @cached_property
@@ -72,9 +80,13 @@ class Space:
         self._cycles[new] = self._cycles_of(self._first_of_tile[new], self.bytes_per_cycle)
         return self._cycles[self._tile[index]]
 
-    def cycles_without_memory_limit(self, index: int) -> np.ndarray:
-        """Cycles per frame of one candidate were the memory no limit, int64 ``[models]``."""
-        return self._cycles_of(np.array([index]), np.inf)[0]
+    def cycles_at(self, index: int, bytes_per_cycle: float, weight_ports: int | None = None) -> np.ndarray:
+        """Cycles per frame of one candidate with another memory, int64 ``[models]``.
+
+        Args:
+            weight_ports: instead of the candidate's; also more than an accelerator may have.
+        """
+        return self._cycles_of(np.array([index]), bytes_per_cycle, weight_ports)[0]
 
     def make_exact(self, index: np.ndarray) -> bool:
         """Replace estimated memory depths by exact ones, for some candidates and all that need the same.
@@ -122,29 +134,52 @@ class Space:
         """The candidates of one T_k, their estimated memory depths ``[3, n]``, what they take ``[n, 4]``."""
         room = HEADROOM * self.limits
         lanes = int(room[_DSP] * DSP_LANES[self.activation_bits] + room[_LUT] / _LEAST_LUT_PER_LANE)
+        # Also on the smallest board: what the smallest tiles take is what would be enough.
+        lanes = max(lanes, lcm(tile_depth, 2) * PAIRED_ROWS * tile_depth)
         longest = max(workload.tokens[-1] for workload in self.workloads)
         bare = tiles(self.mac, tile_depth, longest, lanes, self.board.weight_ports)
-        if not len(bare):
-            return bare, np.zeros((len(MEMORIES), 0), np.int64), np.zeros((0, len(RESOURCES)), np.int64)
         depths = self._estimated(bare)
         needs = costs(self._columns(bare, depths))
         # Where the memories are too small, the next image is not loaded ahead.
         short = needs[:, _BRAM] > self.limits[_BRAM]
         if short.any():
             later = bare[short].replaced(image_ahead=np.zeros(int(short.sum()), np.int64))
+            late_depths = self._estimated(later)
             bare = Candidates.joined([bare, later])
-            depths = np.concatenate([depths, self._estimated(later)], axis=1)
-            needs = costs(self._columns(bare, depths))
-        # LUT lanes may still become DSP lanes, but these are as many as there are.
+            depths = np.concatenate([depths, late_depths], axis=1)
+            needs = np.concatenate([needs, costs(self._columns(later, late_depths))])
         self._note_closest(needs)
-        bare, depths, needs = self._near((bare, depths, needs), ("dsp", "bram36"))
+        # LUT lanes may still become DSP lanes, but these are as many as there are.
+        near = self._is_near(needs, ("dsp", "bram36"))
+        return self._splits(tile_depth, bare[near], depths[:, near], needs[near])
+
+    def _splits(
+        self, tile_depth: int, bare: Candidates, depths: np.ndarray, needs: np.ndarray
+    ) -> tuple[Candidates, np.ndarray, np.ndarray]:
+        """The tiles with several shares of their rows on DSP lanes, each split once."""
         # What the vector units leave of the DSP slices is for rows.
         left = np.maximum(self.limits[_DSP] - needs[:, _DSP], 0)
         most = left * DSP_LANES[self.activation_bits] // (bare.tile_tokens * tile_depth)
+        most = np.minimum(most, bare.tile_rows)
         rows_per_dsp = 3 if self.activation_bits == 8 else 2
-        candidates, place = splits(bare, most, rows_per_dsp, _DSP_SHARES)
-        depths = depths[:, place]
-        return candidates, depths, costs(self._columns(candidates, depths))
+        before = np.full(len(bare), -1, np.int64)
+        parts = []
+        # Fewer DSP lanes take more LUTs: what is too large with many of them is so with few.
+        for share in sorted(_DSP_SHARES, reverse=True):
+            rows = (most * share).astype(np.int64) // rows_per_dsp * rows_per_dsp
+            new = np.flatnonzero(rows != before)
+            split = bare[new].replaced(dsp_rows=rows[new])
+            takes = costs(self._columns(split, depths[:, new]))
+            near = self._is_near(takes, RESOURCES)
+            parts.append((split[near], depths[:, new[near]], takes[near]))
+            kept = np.ones(len(bare), bool)
+            kept[new] = near
+            bare, depths, most, before = bare[kept], depths[:, kept], most[kept], rows[kept]
+        return (
+            Candidates.joined([candidates for candidates, _, _ in parts]),
+            np.concatenate([part for _, part, _ in parts], axis=1),
+            np.concatenate([part for _, _, part in parts]),
+        )
 
     def excess(self, needs: np.ndarray) -> np.ndarray:
         """The largest share of what the board allows that designs take, float ``[n]``, from ``[n, 4]``."""
@@ -154,14 +189,10 @@ class Space:
         known = needs if self.closest is None else np.concatenate([self.closest[None], needs])
         self.closest = known[self.excess(known).argmin()]
 
-    def _near(
-        self, part: tuple[Candidates, np.ndarray, np.ndarray], resources: Sequence[Resource]
-    ) -> tuple[Candidates, np.ndarray, np.ndarray]:
-        """Those that take at most ``HEADROOM`` times what the board allows of some resources."""
-        candidates, depths, needs = part
+    def _is_near(self, needs: np.ndarray, resources: Sequence[Resource]) -> np.ndarray:
+        """Whether designs take at most ``HEADROOM`` times what the board allows of some resources, bool."""
         columns = [RESOURCES.index(resource) for resource in resources]
-        near = np.all((needs <= HEADROOM * self.limits)[:, columns], axis=1)
-        return candidates[near], depths[:, near], needs[near]
+        return np.asarray(np.all((needs <= HEADROOM * self.limits)[:, columns], axis=1))
 
     def _estimated(self, candidates: Candidates) -> np.ndarray:
         """Estimated memory depths of candidates of one T_k and one ``image_ahead``."""
@@ -183,7 +214,9 @@ class Space:
             "max_row_tiles": row_tiles,
         }
 
-    def _tiles(self, index: np.ndarray, bytes_per_cycle: float) -> list[tuple[np.ndarray, Tiles]]:
+    def _tiles(
+        self, index: np.ndarray, bytes_per_cycle: float, weight_ports: int | None = None
+    ) -> list[tuple[np.ndarray, Tiles]]:
         """Candidates by T_k: positions in ``index``, and what their cycles depend on."""
         result = []
         for depth in TILE_DEPTHS:
@@ -191,26 +224,28 @@ class Space:
             if len(here):
                 chosen = index[here]
                 columns = self._columns(self.candidates[chosen], self.depths[:, chosen])
+                if weight_ports is not None:
+                    columns["weight_ports"] = np.full(len(here), weight_ports, np.int64)
                 names = [field.name for field in fields(Tiles) if field.name != "bytes_per_cycle"]
                 tile = Tiles(**{name: columns[name] for name in names}, bytes_per_cycle=bytes_per_cycle)
                 result.append((here, tile))
         return result
 
-    def _cycles_of(self, index: np.ndarray, bytes_per_cycle: float) -> np.ndarray:
+    def _cycles_of(
+        self, index: np.ndarray, bytes_per_cycle: float, weight_ports: int | None = None
+    ) -> np.ndarray:
         result = np.zeros((len(index), len(self.workloads)), np.int64)
-        if self.mac == "hls":
-            for place, candidate in enumerate(index.tolist()):
-                config = self.config(candidate)
-                result[place] = [counted_cycles(w, config, bytes_per_cycle) for w in self.workloads]
-            return result
-        for here, tile in self._tiles(index, bytes_per_cycle):
+        for here, tile in self._tiles(index, bytes_per_cycle, weight_ports):
             for model, workload in enumerate(self.workloads):
-                result[here, model] = modelled_cycles(workload, tile)
+                result[here, model] = cycles_per_frame(workload, tile)
         return result + self._image_cycles(index)
 
     def _image_cycles(self, index: np.ndarray) -> np.ndarray:
-        """Cycles to load the image before a frame, int64 ``[n, models]``; 0 where it is loaded ahead."""
-        late = self.candidates.image_ahead[index] == 0
+        """Cycles to load the image before a frame, int64 ``[n, models]``; 0 where it is loaded ahead.
+
+        The C++ engine loads it as its first layer.
+        """
+        late = (self.candidates.image_ahead[index] == 0) & (self.mac == "rtl")
         depths = self.candidates.tile_depth[index]
         result = np.zeros((len(index), len(self.workloads)), np.int64)
         for model, workload in enumerate(self.workloads):

@@ -13,7 +13,7 @@ import numpy as np
 from qvit_hls.hw.accelerator import Mac
 from qvit_hls.hw.descriptor import Descriptor, Unit
 from qvit_hls.hw.explore.configuration import complete, unsized
-from qvit_hls.hw.gemm_timing import PARAMETER_BITS, ceil_div
+from qvit_hls.hw.gemm_timing import ceil_div
 from qvit_hls.hw.program import Program
 from qvit_hls.hw.requirements import image_pixels
 from qvit_hls.hw.schedule import schedule
@@ -44,6 +44,7 @@ class Workload:
         self.graph = graph
         self.mac: Mac = mac
         self._scheduled: dict[tuple[int, ...], Program] = {}
+        self._descriptors: dict[int, Counter[Descriptor]] = {}
 
     @property
     def name(self) -> str:
@@ -69,10 +70,12 @@ class Workload:
         _, first, count = np.unique(columns, axis=0, return_index=True, return_counts=True)
         return NetworkShape(**{name: getattr(self.network, name)[first] for name in order}), count
 
-    @cached_property
-    def descriptors(self) -> Counter[Descriptor]:
-        """The layers' descriptors without addresses and numbers: what an engine's loops depend on."""
-        return Counter(_shape(layer.descriptor) for layer in self.reference.layers)
+    def descriptors(self, tile_depth: int) -> Counter[Descriptor]:
+        """The layers on tiles of a depth, without addresses and numbers, and how many there are of each."""
+        if tile_depth not in self._descriptors:
+            layers = self._program(lcm(tile_depth, 2), tile_depth, True).layers
+            self._descriptors[tile_depth] = Counter(_shape(layer.descriptor) for layer in layers)
+        return self._descriptors[tile_depth]
 
     @cached_property
     def tokens(self) -> tuple[int, ...]:
@@ -93,14 +96,6 @@ class Workload:
         """Steps of the longest matrix product."""
         layers = self._program(lcm(tile_depth, 2), tile_depth, True).layers
         return max(layer.descriptor.k_steps for layer in layers)
-
-    @cached_property
-    def stream_bytes(self) -> int:
-        """Weights and row parameters of a frame, without the padding of tiles and beats."""
-        n = self.network
-        streamed = (n.unit == Unit.GEMM) & (n.from_memory == 0)
-        weights = (n.rows + n.rows8) * n.k * n.k_parts // 2 + n.rows * (PARAMETER_BITS // 8)
-        return int(weights[streamed].sum())
 
     def row_tiles(self, tile_rows: np.ndarray) -> np.ndarray:
         """Row tiles of the largest matrix product, for many T_m."""

@@ -1,0 +1,1 @@
+"""What an accelerator takes of a device: LUTs, registers, DSP slices, block RAMs."""
