@@ -15,6 +15,7 @@ from qvit_hls.cli.estimate import estimate
 from qvit_hls.cli.explore import explore
 from qvit_hls.cli.gen import gen
 from qvit_hls.cli.mutate import mutate
+from qvit_hls.cli.pipeline import pipeline
 from qvit_hls.cli.search import search
 from qvit_hls.cli.train import train
 from qvit_hls.errors import QvitError
@@ -40,7 +41,9 @@ class _Verbs(click.Group):
 
 
 # The modules of the verbs import only click; torch and all else come in when a verb runs.
-@click.group(cls=_Verbs, commands=[gen, csim, cosim, mutate, estimate, explore, train, search, doctor])
+@click.group(
+    cls=_Verbs, commands=[gen, csim, cosim, mutate, estimate, explore, train, search, pipeline, doctor]
+)
 @click.version_option(__version__, prog_name="qvit-hls")
 def main() -> None:
     """Quantized Vision Transformers to FPGA accelerators, bit-exact on the way."""

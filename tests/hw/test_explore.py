@@ -248,7 +248,7 @@ def test_estimated_memories_become_exact() -> None:
         assert {name: getattr(config, name) for name in need} == need
 
 
-def test_fewer_activation_bits_allow_more_lanes() -> None:
+def test_fewer_activation_bits_are_faster_on_the_same_board() -> None:
     scarce = board(dsp=150, lut=40_000)
     wide, narrow = (
         explore(
@@ -260,7 +260,6 @@ def test_fewer_activation_bits_allow_more_lanes() -> None:
         ).chosen
         for bits in (8, 6)
     )
-    assert narrow.config.lanes > wide.config.lanes
     assert narrow.cycles < wide.cycles
 
 
