@@ -141,12 +141,6 @@ class Genome:
         """Blocks of each network, int64 ``[S]``."""
         return self._depths[rows[:, _DEPTH]]
 
-    def widest(self, rows: np.ndarray) -> np.ndarray:
-        """The networks with the last of all choices, of the same depths and activation bits."""
-        last = np.broadcast_to(self.choices - 1, rows.shape).copy()
-        last[:, [_DEPTH, _BITS]] = rows[:, [_DEPTH, _BITS]]
-        return self.canonical(last)
-
     def activation_bits(self, rows: np.ndarray) -> np.ndarray:
         """Activation bits of each network, int64 ``[S]``."""
         return np.array(self.space.activation_bits, np.int64)[rows[:, _BITS]]

@@ -10,9 +10,9 @@ import numpy as np
 
 from qvit_hls.hw.board import Board
 from qvit_hls.hw.descriptor import Unit
-from qvit_hls.hw.explore.explore import bytes_per_cycle
+from qvit_hls.hw.explore.space import bytes_per_cycle
 from qvit_hls.hw.gemm_timing import PARAMETER_BITS
-from qvit_hls.hw.timing.analytic import frame_timing
+from qvit_hls.hw.timing.analytic import frame_cycles
 from qvit_hls.hw.timing.network import NetworkShape
 from qvit_hls.hw.timing.tiles import Tiles
 from qvit_hls.hw.timing.vit import vit_shape
@@ -77,11 +77,11 @@ class Hardware:
         if not len(rows):
             none = np.zeros(0, np.int64)
             return Costs(np.zeros((0, len(self.accelerators)), np.int64), none, none.astype(np.float64))
-        # Networks of one depth together: blocks that others have would still cost a few cycles.
-        kinds = np.stack([self.genome.depths(rows), self.genome.activation_bits(rows) > 4], axis=1)
+        # Keys of 4 bits are one digit: other layers, so other networks.
+        two_digits = self.genome.activation_bits(rows) > 4
         parts, order = [], []
-        for kind in np.unique(kinds, axis=0):
-            here = np.flatnonzero((kinds == kind).all(axis=1))
+        for kind in (False, True):
+            here = np.flatnonzero(two_digits == kind)
             for start in range(0, len(here), _CHUNK):
                 order.append(here[start : start + _CHUNK])
                 parts.append(self._of_alike(rows[order[-1]]))
@@ -122,19 +122,16 @@ class Hardware:
             best, cycles = near[[int(taken.argmin())]], int(taken.min())
 
     def _of_alike(self, rows: np.ndarray) -> Costs:
-        """Of at most ``_CHUNK`` networks of one depth, whose keys all have one digit or all two."""
-        # The widest of them goes first, and is dropped again: the layers are then the same for all batches.
-        rows = np.concatenate([self.genome.widest(rows[:1]), rows])
+        """Of at most ``_CHUNK`` networks, whose keys all have one digit or all two."""
         nets = self.genome.architectures(rows)
         shape = vit_shape(nets)
         pixels = int(nets.channels) * int(nets.image_size) ** 2
         cycles = [
-            frame_timing(shape, tiles).cycles
+            frame_cycles(shape, tiles)
             + (0 if a.config.image_ahead else pixels // a.config.image_pixels)
             for a, tiles in zip(self.accelerators, self._tiles, strict=True)
         ]
-        costs = Costs(np.ceil(np.stack(cycles, axis=1)).astype(np.int64), *_weights(shape))
-        return costs.take(slice(1, None))
+        return Costs(np.ceil(np.stack(cycles, axis=1)).astype(np.int64), *_weights(shape))
 
 
 def _weights(shape: NetworkShape) -> tuple[np.ndarray, np.ndarray]:
