@@ -20,7 +20,7 @@ from qvit_hls.hw.accelerator import AcceleratorConfig, Mac
 from qvit_hls.hw.resources import hls_engine
 from qvit_hls.hw.resources.geometry import Memory, memory
 from qvit_hls.hw.resources.mac_tile import mac_tile
-from qvit_hls.hw.resources.terms import OPTIONAL, value, with_derived
+from qvit_hls.hw.resources.terms import KNOWN_LUT_TERMS, OPTIONAL, value, with_derived
 
 KINDS = ("lut", "ff", "dsp", "bram36")
 #: Fields of the configuration that resources depend on.
@@ -96,9 +96,10 @@ def unit_arrays(columns: Mapping[str, Any], mac: Mac = "rtl") -> dict[str, dict[
     units = {}
     for name, fitted in coefficients().items():
         there = c[OPTIONAL[name]] if name in OPTIONAL else c["1"]
+        known = KNOWN_LUT_TERMS.get(name, {})
         lut, ff = (
-            sum((k * value(term, c) for term, k in fitted[kind].items()), start=np.zeros(c["1"].shape))
-            for kind in ("lut", "ff")
+            sum((k * value(term, c) for term, k in parts), start=np.zeros(c["1"].shape))
+            for parts in ([*fitted["lut"].items(), *known.items()], fitted["ff"].items())
         )
         units[name] = {
             "lut": _whole(lut * there),

@@ -38,13 +38,9 @@ LUT_TERMS: dict[str, tuple[str, ...]] = {
     "gemm_drain": (
         "1",
         "tile_tokens",
-        "tile_tokens * tile_depth",
         "tile_tokens * drain_rows",
         "tile_tokens * drain_rows * accumulator_bits",
-        "tile_tokens * drain_rows * table_words",
-        "tile_tokens * block_rows",
         "tile_tokens * tile_rows * sum_bits",
-        "drain_rows * normalizer_sites",
     ),
     "layer_norm": (
         "1",
@@ -68,6 +64,15 @@ LUT_TERMS: dict[str, tuple[str, ...]] = {
         "tile_tokens * drain_rows",
         "tile_tokens * tile_depth * activation_bits",
     ),
+}
+#: Terms whose coefficients are known: memories made of LUTs, and the transposer, synthesized alone.
+KNOWN_LUT_TERMS: dict[str, dict[str, float]] = {
+    "gemm_drain": {
+        "tile_tokens * drain_rows * table_luts": 1.0,
+        "drain_rows * normalizer_luts": 1.0,
+        "tile_tokens * maximum_luts": 1.0,
+        "tile_tokens * block_rows": 6.7,
+    },
 }
 #: Register terms where they differ from the LUT terms.
 FF_TERMS: dict[str, tuple[str, ...]] = {
@@ -106,11 +111,12 @@ def with_derived(columns: Columns) -> dict[str, np.ndarray]:
     c["sum_bits"] = np.maximum(ceil_log2(largest + 1) + 1, 11 + ceil_log2(depth // links))
     c["channel_bits"] = ceil_log2(c["max_channels"] + 1)
     c["token_bits"] = ceil_log2(c["max_tokens"] + 1)
-    c["table_words"] = np.where(c["table_bits"] > 0, 1 << c["table_bits"], 0)
-    c["normalizer_sites"] = (
-        c["softmax"] * lut_memory(2 << np.maximum(ceil_log2(c["max_tokens"]), 0), 1, _SCALING_BITS).lutram
-    )
+    c["last_token_bits"] = ceil_log2(c["max_tokens"])
+    c["table_luts"] = (c["table_bits"] > 0) * _luts(1 << c["table_bits"], 8)
+    # Two banks of normalisers, and of each lane's maxima, which are read at two places.
+    c["normalizer_luts"] = c["softmax"] * _luts(2 << c["last_token_bits"], _SCALING_BITS)
     tiles = -(-c["max_tokens"] // tokens)
+    c["maximum_luts"] = c["softmax"] * 16 * -(-(2 << ceil_log2(tiles)) // 32)
     moments = 16 + c["channel_bits"]
     c["moment_sites"] = (
         lut_memory(tiles, 1, tokens * moments).lutram + lut_memory(tiles, 1, tokens * (moments + 16)).lutram
@@ -120,6 +126,12 @@ def with_derived(columns: Columns) -> dict[str, np.ndarray]:
         2 * c["weight_ports"] * lut_memory(1 << (_ROW_TILE_BITS + groups), 1, 64).lutram
     )
     return c
+
+
+def _luts(depth: np.ndarray, width: int) -> np.ndarray:
+    """LUTs of a memory that is read without a clock, with its multiplexers of two bits each."""
+    memory = lut_memory(depth, 1, width)
+    return memory.lutram + memory.multiplexed // 2
 
 
 def value(term: str, columns: Columns) -> np.ndarray:
