@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from qvit_hls.errors import QvitError
 from qvit_hls.hw.accelerator import Mac
@@ -19,6 +27,15 @@ from qvit_hls.train.settings import TrainingConfig
 Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrNone = Annotated[int, Field(strict=True, ge=0)]
 Rate = Annotated[float, Field(gt=0)]
+T = TypeVar("T")
+
+
+def _not_empty(values: tuple[T, ...]) -> tuple[T, ...]:
+    # Pydantic's own limit would count an item that is wrong as missing, too.
+    if not values:
+        raise ValueError("the list is empty; it should have at least one item.")
+    return values
+
 
 _TILE = re.compile(r"\s*\d+\s*,\s*\d+\s*,\s*\d+\s*")
 _YAML = (".yaml", ".yml")
@@ -69,7 +86,7 @@ class SupernetSettings(_Settings):
 class SearchOptions(_Settings):
     """What is asked of the search; as the options of ``qvit-hls search``."""
 
-    target_fps: Annotated[tuple[Rate, ...], Field(min_length=1)]
+    target_fps: Annotated[tuple[Rate, ...], AfterValidator(_not_empty)]
     #: By name or as a .yaml file; None for the default one, or that of the accelerator.
     board: str | None = None
     clock_mhz: Rate | None = None
@@ -118,7 +135,7 @@ class PipelineSettings(_Settings):
     #: Training of each network that was picked.
     tune: TrainingConfig
     #: What the engines of the projects are made of; a project for each.
-    engines: Annotated[tuple[Mac, ...], Field(min_length=1)] = ("rtl",)
+    engines: Annotated[tuple[Mac, ...], AfterValidator(_not_empty)] = ("rtl",)
     proof: ProofSettings = ProofSettings()
 
     @field_validator("tune", mode="before")

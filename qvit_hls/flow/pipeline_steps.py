@@ -109,7 +109,9 @@ class Steps:
         with self._watch(step.name, reason) as update:
             result = step.work(work, update)
         files = {name: digest_file(work / name) for name in step.files or _all_files(work)}
-        write_json(work / RECORD, {"inputs": inputs, "result": result, "files": files})
+        # Written outside, so that no piece of it can be left among the files.
+        write_json(partial / RECORD, {"inputs": inputs, "result": result, "files": files})
+        (partial / RECORD).rename(work / RECORD)
         self._finish(place, partial, inputs)
         found, reason = _look(place, inputs)
         if found is None:
@@ -139,7 +141,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _LOCK).open("w")
+        file = (folder / _LOCK).open("a")
     except OSError as error:
         raise QvitError(f"The folder {folder} cannot be written: {error.strerror}.") from error
     with file:
