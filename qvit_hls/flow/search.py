@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from qvit_hls.errors import QvitError
 from qvit_hls.flow.generate import Target
 from qvit_hls.flow.output import write_file, write_json
 from qvit_hls.flow.threads import one_torch_thread
+from qvit_hls.frontend.compile import integer_graph
 from qvit_hls.hw.accelerator import parse_accelerator
 from qvit_hls.hw.board import Board
+from qvit_hls.ir.graph import Graph
 from qvit_hls.nets.space import SearchSpace
 from qvit_hls.nets.subnet import Subnet
 from qvit_hls.nets.supernet import Supernet
@@ -136,11 +139,11 @@ def search_networks(
     accelerators = _accelerators(request, supernet.space, target)
     progress("accelerators", 1, 1)
     worker = _Worker(request, supernet, accelerators, target)
-    with _helpers(request, accelerators, workers - 1), _threads(workers):
+    with _other_workers(request, accelerators, workers - 1), _threads(workers):
         records = worker.search.run(worker.accuracy, progress)
     progress("picks", 0, 1)
     with one_torch_thread():
-        picked = picks(records, worker.hardware, worker.settings.targets)
+        picked = picks(records, worker.hardware, worker.settings.targets, partial(_graph, supernet))
     progress("picks", 1, 1)
     found = Found(
         request, worker.settings, worker.hardware, tuple(records), tuple(picked),
@@ -176,6 +179,14 @@ def trials_csv(found: Found) -> bytes:
         bits, read = f"{costs.average_bits[index]:.4f}", int(costs.stream_bytes[index])
         table.writerow([*place, f"{rate:.3f}", bits, read, int(on_front[index]), record.key])
     return text.getvalue().encode()
+
+
+def _graph(supernet: Supernet, subnet: Subnet) -> Graph:
+    """The integer graph of a network as it is in the supernet."""
+    network = supernet.extract(subnet)
+    config = network.config
+    example = torch.zeros(1, config.channels, config.image_size, config.image_size)
+    return integer_graph(network, example, supernet.space.name)
 
 
 # ---------------------------------------------------------------- one worker
@@ -218,7 +229,7 @@ def _work(request: SearchRequest, accelerators: tuple[Accelerator, ...], workers
 
 
 @contextmanager
-def _helpers(request: SearchRequest, accelerators: tuple[Accelerator, ...], count: int) -> Iterator[None]:
+def _other_workers(request: SearchRequest, accelerators: tuple[Accelerator, ...], count: int) -> Iterator[None]:
     """Further processes that work on the same study; they end with it, or when this one fails."""
     context = multiprocessing.get_context("spawn")
     arguments = (request, accelerators, count + 1)
