@@ -229,7 +229,9 @@ def _work(request: SearchRequest, accelerators: tuple[Accelerator, ...], workers
 
 
 @contextmanager
-def _other_workers(request: SearchRequest, accelerators: tuple[Accelerator, ...], count: int) -> Iterator[None]:
+def _other_workers(
+    request: SearchRequest, accelerators: tuple[Accelerator, ...], count: int
+) -> Iterator[None]:
     """Further processes that work on the same study; they end with it, or when this one fails."""
     context = multiprocessing.get_context("spawn")
     arguments = (request, accelerators, count + 1)
