@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from qvit_hls.hw.cycles import estimate
+from qvit_hls.hw.explore.configuration import program_for
+from qvit_hls.ir.graph import Graph
 from qvit_hls.nets.subnet import Subnet
-from qvit_hls.search.accelerators import Accelerator, holding, network_graph
+from qvit_hls.search.accelerators import Accelerator, holding
 from qvit_hls.search.hardware import Hardware
 from qvit_hls.search.study import Record
 
-#: Networks that are tried for a target, should an accelerator that is built already not hold the best ones.
+#: Networks that are tried for a target, should an accelerator that is built already not hold the best ones,
+#: or their schedules take a little more than the search's cycle model says.
 _TRIED = 20
 
 
@@ -24,7 +28,7 @@ class Pick:
     Attributes:
         target_fps: frames per second that it had to reach.
         accelerator: the smallest of the search's on which it reaches them, with the memories that it needs.
-        cycles: per frame, on this accelerator.
+        cycles: per frame, on this accelerator, by the network's own schedule.
         stream_bytes: weights and row parameters that a frame reads.
         average_bits: of a weight.
     """
@@ -54,28 +58,42 @@ class Pick:
         }
 
 
-def picks(records: Sequence[Record], hardware: Hardware, targets: Sequence[float]) -> list[Pick | None]:
+def picks(
+    records: Sequence[Record],
+    hardware: Hardware,
+    targets: Sequence[float],
+    graph_of: Callable[[Subnet], Graph],
+) -> list[Pick | None]:
     """For each target in ascending order, the most accurate network that reaches it; None where none does.
 
     Of equally accurate ones, the fastest.
+
+    Args:
+        graph_of: the integer graph of a network. Its rows are in the order that its weights give them, which
+            the search does not know: the cycles of the schedule can differ a little.
     """
     ranked = sorted(records, key=lambda record: (-record.accuracy, record.cycles, record.key))
-    return [_pick(ranked, hardware, fps) for fps in sorted(targets)]
+    return [_pick(ranked, hardware, fps, graph_of) for fps in sorted(targets)]
 
 
-def _pick(ranked: Sequence[Record], hardware: Hardware, fps: float) -> Pick | None:
+def _pick(
+    ranked: Sequence[Record], hardware: Hardware, fps: float, graph_of: Callable[[Subnet], Graph]
+) -> Pick | None:
     limit, genome = hardware.most_cycles(fps), hardware.genome
     for record in [r for r in ranked if r.cycles <= limit][:_TRIED]:
         subnet = Subnet.of_key(record.key)
-        graph = network_graph(genome.space, subnet)
+        graph = graph_of(subnet)
         costs = hardware.costs(genome.rows([subnet]))
         shares = [accelerator.share for accelerator in hardware.accelerators]
         for index in np.argsort(shares, kind="stable").tolist():
-            cycles = int(costs.all_cycles[0, index])
-            if cycles > limit:
+            if int(costs.all_cycles[0, index]) > limit:
                 continue
             held = holding(graph, hardware.accelerators[index], hardware.board)
-            if held is not None:
+            if held is None:
+                continue
+            program = program_for(graph, held.config)
+            cycles = estimate(program, hardware.board, hardware.clock_mhz).cycles
+            if cycles <= limit:
                 return Pick(
                     target_fps=fps,
                     subnet=subnet,

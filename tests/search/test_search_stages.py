@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from study_worker import synthetic_accuracy
 
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.subnet import Subnet
+from qvit_hls.search.accelerators import network_graph
 from qvit_hls.search.coarse_to_fine import Search
 from qvit_hls.search.evolution import Evolution
 from qvit_hls.search.hardware import Hardware
@@ -131,7 +133,7 @@ def test_evolution_beats_random_search_at_equal_trials(hardware: Hardware, tmp_p
 def test_the_history_ends_with_the_accuracies_of_the_picks(hardware: Hardware, tmp_path: Path) -> None:
     search = _search(hardware, tmp_path / "study.db", 24)
     records = search.run(SmoothAccuracy())
-    found = picks(records, hardware, TARGETS)
+    found = picks(records, hardware, TARGETS, partial(network_graph, hardware.genome.space))
     for pick, target, best in zip(found, TARGETS, search.history()[-1].best, strict=True):
         assert pick is not None
         assert pick.target_fps == target
@@ -143,9 +145,10 @@ def test_the_history_ends_with_the_accuracies_of_the_picks(hardware: Hardware, t
 
 
 def test_a_target_that_no_trial_reached_has_no_pick(hardware: Hardware) -> None:
+    graph_of = partial(network_graph, hardware.genome.space)
     slow = Record(0, small_space().largest().key, 0, 0, 10**6, 0.9)
-    assert picks([slow], hardware, [1000.0]) == [None]
-    assert picks([], hardware, [1000.0]) == [None]
+    assert picks([slow], hardware, [1000.0], graph_of) == [None]
+    assert picks([], hardware, [1000.0], graph_of) == [None]
 
 
 def test_resources_can_be_an_objective(hardware: Hardware, tmp_path: Path) -> None:
