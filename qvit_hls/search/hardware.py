@@ -127,8 +127,7 @@ class Hardware:
         shape = vit_shape(nets)
         pixels = int(nets.channels) * int(nets.image_size) ** 2
         cycles = [
-            frame_cycles(shape, tiles)
-            + (0 if a.config.image_ahead else pixels // a.config.image_pixels)
+            frame_cycles(shape, tiles) + (0 if a.config.image_ahead else pixels // a.config.image_pixels)
             for a, tiles in zip(self.accelerators, self._tiles, strict=True)
         ]
         return Costs(np.ceil(np.stack(cycles, axis=1)).astype(np.int64), *_weights(shape))
