@@ -51,4 +51,6 @@ def _cells(project: Project) -> list[str]:
 
 def _equal(project: Project, simulation: str) -> str:
     found = project.proof.get(simulation)
-    return "-" if found is None else f"equal ({found['images']} images)"
+    if found is None:
+        return "-"
+    return f"equal ({found['images']} image{'s' * (found['images'] != 1)})"
