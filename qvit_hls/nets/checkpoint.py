@@ -19,6 +19,7 @@ from torch import Tensor
 
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.config import VitConfig, parse_config
+from qvit_hls.nets.tensor_problems import tensor_problems
 from qvit_hls.nets.vit import QuantVisionTransformer
 from qvit_hls.quant.rows import MAX_BIAS_CODE
 
@@ -75,7 +76,7 @@ def load_model(path: str | os.PathLike[str]) -> QuantVisionTransformer:
     with torch.device("meta"):
         model = QuantVisionTransformer(config)
     tensors = content["tensors"]
-    problems = list(_tensor_problems(tensors, model.state_dict()))
+    problems = list(tensor_problems(tensors, model.state_dict()))
     if not problems:
         problems = list(_value_problems(tensors, config))
     if problems:
@@ -148,31 +149,6 @@ def _check_header(content: object, path: str | os.PathLike[str]) -> None:
 
 
 # ---------------------------------------------------------------- the tensors
-
-
-def _tensor_problems(tensors: dict[Any, Any], expected: dict[str, Tensor]) -> Iterator[str]:
-    """What is wrong with names, types and shapes, and with values that are no numbers."""
-    for name, want in expected.items():
-        if name not in tensors:
-            yield f"Tensor {name} is missing; it should be {_describe(want)}."
-            continue
-        got = tensors[name]
-        if not isinstance(got, Tensor) or got.layout is not torch.strided:
-            yield f"Tensor {name} is not a dense tensor; it should be {_describe(want)}."
-        elif got.dtype != want.dtype or got.shape != want.shape:
-            yield f"Tensor {name} is {_describe(got)}; it should be {_describe(want)}."
-        elif got.is_floating_point() and not got.isfinite().all():
-            bad = int((~got.isfinite()).sum())
-            yield (
-                f"Tensor {name} has NaN or infinite values ({bad} of {got.numel()}); all should be finite."
-            )
-    for name in tensors:
-        if name not in expected:
-            yield f"Tensor {name!s:.80} does not belong to the model that the configuration describes."
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {list(tensor.shape)}"
 
 
 def _value_problems(tensors: dict[str, Tensor], config: VitConfig) -> Iterator[str]:

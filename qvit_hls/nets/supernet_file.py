@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from qvit_hls.errors import QvitError
-from qvit_hls.nets.checkpoint import _tensor_problems as tensor_problems
 from qvit_hls.nets.space import space_of
 from qvit_hls.nets.supernet import Supernet
+from qvit_hls.nets.tensor_problems import tensor_problems
 
 FORMAT = "qvit-hls supernet"
 VERSION = 1

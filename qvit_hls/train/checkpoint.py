@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from qvit_hls.errors import QvitError
+from qvit_hls.nets.tensor_problems import tensor_problems
 from qvit_hls.train.settings import TrainingConfig, changed_settings, parse_training
 
 FORMAT = "qvit-hls training"
@@ -73,27 +73,13 @@ class Checkpoint:
         problems = [f"{path}: {problem}" for problem in problems]
         if self.structure == structure:
             problems += [
-                f"{path}: {problem}" for problem in _tensor_problems(self.tensors, model.state_dict())
+                f"{path}: {problem}" for problem in tensor_problems(self.tensors, model.state_dict())
             ]
             if self.average:
                 parameters = dict(model.named_parameters())
-                problems += [f"{path}: average: {p}" for p in _tensor_problems(self.average, parameters)]
+                problems += [f"{path}: average: {p}" for p in tensor_problems(self.average, parameters)]
         if problems:
             raise QvitError(problems)
-
-
-def _tensor_problems(tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[str]:
-    for name in sorted(expected.keys() | tensors.keys()):
-        if name not in tensors:
-            yield f"tensor {name} is missing."
-        elif name not in expected:
-            yield f"tensor {name} belongs to no part of the model."
-        elif (got := tensors[name]).shape != (want := expected[name]).shape or got.dtype != want.dtype:
-            yield f"tensor {name} is {_describe(got)}; it should be {_describe(want)}."
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 # ---------------------------------------------------------------- the folder

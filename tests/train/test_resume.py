@@ -166,8 +166,8 @@ def test_a_changed_run_is_refused_and_each_change_named(finished: Path) -> None:
     with pytest.raises(QvitError) as error:
         checkpoint.check(path, settings(), structure, 64, model)
     assert error.value.problems == (
-        f"{path}: tensor head.bias is float32 [3]; it should be float32 [2].",
-        f"{path}: tensor pos_embed is missing.",
-        f"{path}: tensor tail belongs to no part of the model.",
-        f"{path}: average: tensor cls_token is missing.",
+        f"{path}: Tensor pos_embed is missing; it should be float32 of shape [1, 5, 16].",
+        f"{path}: Tensor head.bias is float32 of shape [3]; it should be float32 of shape [2].",
+        f"{path}: Tensor tail does not belong to the model that the configuration describes.",
+        f"{path}: average: Tensor cls_token is missing; it should be float32 of shape [1, 1, 16].",
     )
