@@ -93,8 +93,8 @@ def test_two_processes_have_the_losses_of_one(qvit_hls: Run, folder: Path) -> No
         one.pop("images_per_second", None), other.pop("images_per_second", None)
         # From step 4 on codes are rounded: a sum that differs in its last bit may round the other way.
         if one["step"] > 3:
-            assert one.pop("gradient_norm") == pytest.approx(other.pop("gradient_norm"), rel=0.05)
-        tolerance = 1e-5 if one["step"] <= 4 else 1e-3
+            assert one.pop("gradient_norm") == pytest.approx(other.pop("gradient_norm"), rel=0.1)
+        tolerance = 1e-5 if one["step"] <= 4 else 5e-3
         assert one == pytest.approx(other, rel=tolerance, abs=1e-9)
     assert two.stdout.count("wrote") == 1
 
