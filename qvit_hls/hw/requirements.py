@@ -137,13 +137,20 @@ def _largest_sum(graph: Graph, node: Node) -> int:
     return 0
 
 
-def sized(config: AcceleratorConfig, graph: Graph, program: Program) -> AcceleratorConfig:
-    """``config`` with memories and units as the program needs them, and the model's activation bits.
+def sized(
+    config: AcceleratorConfig, graph: Graph, program: Program, activation_bits: int | None = None
+) -> AcceleratorConfig:
+    """``config`` with memories and units as the program needs them, and with some activation bits.
 
     Accumulators get the width that the shapes need whatever the weights are, and room for biases as large
     as the products: the same architecture, trained again, still fits.
+
+    Args:
+        activation_bits: of the accelerator, at least the model's; by default the model's.
     """
     needs = requirements(graph, program)
+    if activation_bits is not None:
+        needs["activation_bits"] = activation_bits
     bound = max(_largest_sum_of_shape(graph, node) for node in graph)
     needs["accumulator_bits"] = max(int(needs["accumulator_bits"]), bound.bit_length() + 1)
     needs |= _port_words(config, program)

@@ -189,6 +189,15 @@ def test_several_models_get_one_accelerator_that_runs_them_all() -> None:
         assert all(getattr(result.config, name) >= depth for name, depth in program.depths.items())
 
 
+@pytest.mark.parametrize("mac", ["hls", "rtl"])
+def test_models_of_different_activation_bits_share_an_accelerator_of_the_most(mac: Mac) -> None:
+    graphs = [network(**WIDER, activation_bits=5), network(activation_bits=8)]
+    result = explore(graphs, SMALL, 200, mac, fastest_only=True)
+    assert result.config.activation_bits == result.activation_bits == 8
+    assert [program.config for program in result.programs] == [result.config] * 2
+    assert (costs(result.config.model_dump()) <= limits(SMALL)).all()
+
+
 @pytest.mark.parametrize("resource", ["lut", "bram36"])
 def test_the_binding_resource_is_the_one_that_more_of_would_help(resource: str) -> None:
     graph = network(**{**WIDER, "image_size": 48})

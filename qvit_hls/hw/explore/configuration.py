@@ -60,18 +60,21 @@ def unsized(graph: Graph, mac: Mac, tile: tuple[int, int, int], **fields: Any) -
         raise QvitError(f"tile {tokens},{rows},{depth} cannot be built: {problems}") from error
 
 
-def complete(graph: Graph, config: AcceleratorConfig, buffers: int = 1) -> Program:
+def complete(
+    graph: Graph, config: AcceleratorConfig, buffers: int = 1, activation_bits: int | None = None
+) -> Program:
     """The program of a model, on the accelerator with memories of the sizes that it needs.
 
     Args:
         buffers: depth of the weight buffer, in multiples of the longest matrix product.
+        activation_bits: of the accelerator; by default the model's.
 
     Raises:
         QvitError: the engine cannot run the model, or no accelerator is as large or as wide as it needs.
     """
     program = schedule(graph, config)
     try:
-        fitting = sized(config, graph, program)
+        fitting = sized(config, graph, program, activation_bits)
     except ValidationError as error:
         raise QvitError(_beyond(graph, item) for item in error.errors()) from error
     deeper = fitting.model_copy(update={"weight_depth": buffers * fitting.weight_depth})
@@ -80,6 +83,8 @@ def complete(graph: Graph, config: AcceleratorConfig, buffers: int = 1) -> Progr
 
 def _beyond(graph: Graph, item: ErrorDetails) -> str:
     """What a model needs and no accelerator has."""
+    if not isinstance(item["input"], int):
+        return f"{graph.name}: {item['msg'].removeprefix('Value error, ')}"
     field = ".".join(map(str, item["loc"]))
     most = item.get("ctx", {}).get("le")
     limit = item["msg"] if most is None else f"accelerators have at most {most:,}"

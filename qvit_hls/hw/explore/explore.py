@@ -155,7 +155,7 @@ def _design(space: Space, index: int, cycles: np.ndarray) -> Design:
 
 def _programs(space: Space, graphs: Sequence[Graph], design: Design) -> tuple[Program, ...]:
     """The models on one accelerator whose memories suit them all."""
-    sized = [complete(graph, design.config, design.buffers) for graph in graphs]
+    sized = [complete(graph, design.config, design.buffers, space.activation_bits) for graph in graphs]
     if len(sized) == 1:
         return (sized[0],)
     each = [program.config.model_dump() for program in sized]
@@ -163,10 +163,7 @@ def _programs(space: Space, graphs: Sequence[Graph], design: Design) -> tuple[Pr
         name: value if isinstance(value, str) else max(fields[name] for fields in each)
         for name, value in each[0].items()
     }
-    merged |= {
-        "image_pixels": min(fields["image_pixels"] for fields in each),
-        "activation_bits": space.activation_bits,
-    }
+    merged["image_pixels"] = min(fields["image_pixels"] for fields in each)
     config = AcceleratorConfig.model_validate(merged)
     return tuple(program_for(graph, config) for graph in graphs)
 
