@@ -9,7 +9,6 @@ import io
 import os
 import pickle
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.config import VitConfig, parse_config
+from qvit_hls.nets.tensor_file import check_entries, file_tensors, write_tensor_file
 from qvit_hls.nets.tensor_problems import tensor_problems
 from qvit_hls.nets.vit import QuantVisionTransformer
 from qvit_hls.quant.rows import MAX_BIAS_CODE
@@ -44,22 +44,9 @@ def save_model(model: QuantVisionTransformer, path: str | os.PathLike[str]) -> N
         "format": FORMAT,
         "version": VERSION,
         "config": model.config.model_dump(mode="json"),
-        "tensors": {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()},
+        "tensors": file_tensors(model),
     }
-    # Through memory: torch.save would otherwise put the temporary file's name into the archive, and the
-    # same model would not give the same bytes.
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getvalue())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_tensor_file(content, path)
 
 
 def load_model(path: str | os.PathLike[str]) -> QuantVisionTransformer:
@@ -140,12 +127,7 @@ def _check_header(content: object, path: str | os.PathLike[str]) -> None:
             f"{path} has model format version {content.get('version')!r:.40}; "
             f"this program reads version {VERSION}."
         )
-    problems = [f'{path} has no entry "{key}".' for key in _KEYS if key not in content]
-    problems += [f'{path} has an unknown entry "{key!s:.60}".' for key in content if key not in _KEYS]
-    if "tensors" in content and not isinstance(content["tensors"], dict):
-        problems.append(f'The entry "tensors" of {path} should be a dictionary of tensors by name.')
-    if problems:
-        raise QvitError(problems)
+    check_entries(content, _KEYS, path)
 
 
 # ---------------------------------------------------------------- the tensors

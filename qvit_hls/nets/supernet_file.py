@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.space import space_of
 from qvit_hls.nets.supernet import Supernet
+from qvit_hls.nets.tensor_file import check_entries, file_tensors, write_tensor_file
 from qvit_hls.nets.tensor_problems import tensor_problems
 
 FORMAT = "qvit-hls supernet"
@@ -37,21 +37,9 @@ def save_supernet(supernet: Supernet, path: str | os.PathLike[str]) -> None:
         "format": FORMAT,
         "version": VERSION,
         "space": supernet.space.model_dump(mode="json"),
-        "tensors": {name: t.detach().cpu().contiguous() for name, t in supernet.state_dict().items()},
+        "tensors": file_tensors(supernet),
     }
-    # Through memory, so that the archive does not hold the temporary file's name.
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getvalue())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_tensor_file(content, path)
 
 
 def load_supernet(path: str | os.PathLike[str]) -> Supernet:
@@ -106,12 +94,7 @@ def _check_header(content: object, path: str | os.PathLike[str]) -> None:
             f"{path} has supernet format version {content.get('version')!r:.40}; "
             f"this program reads version {VERSION}."
         )
-    problems = [f'{path} has no entry "{key}".' for key in _KEYS if key not in content]
-    problems += [f'{path} has an unknown entry "{key!s:.60}".' for key in content if key not in _KEYS]
-    if not isinstance(content.get("tensors", {}), dict):
-        problems.append(f'The entry "tensors" of {path} should be a dictionary of tensors by name.')
-    if problems:
-        raise QvitError(problems)
+    check_entries(content, _KEYS, path)
 
 
 def _value_problems(tensors: dict[str, Tensor]) -> Iterator[str]:
