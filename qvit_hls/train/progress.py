@@ -30,9 +30,11 @@ def training_progress(quiet: bool = False) -> Iterator[Update]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("train", total=None, loss=float("nan"))
+        task = progress.add_task(
+            "train", total=None, loss=float("nan"), visible=False
+        )  # until there is a loss
 
         def update(phase: str, done: int, total: int, loss: float) -> None:
-            progress.update(task, description=phase, completed=done, total=total, loss=loss)
+            progress.update(task, description=phase, completed=done, total=total, loss=loss, visible=True)
 
         yield update

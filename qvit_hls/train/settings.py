@@ -226,6 +226,11 @@ def parse_training(fields: object, origin: str) -> TrainingConfig:
         return TrainingConfig.model_validate(fields)
     except ValidationError as error:
         lines = [line for details in error.errors() for line in sentences(details, origin)]
+        missing = f"{origin}.steps is missing"
+        lines = [
+            f"{missing}; say how many, such as --steps 5000." if line == f"{missing}." else line
+            for line in lines
+        ]
         raise QvitError(lines) from None
 
 

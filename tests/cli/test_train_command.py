@@ -200,3 +200,12 @@ def test_processes_launched_for_another_precision_are_refused(
         "error: The processes were launched for bfloat16, and the settings say float32; "
         "say precision: bfloat16 in the settings, or launch with --mixed_precision no.\n",
     )
+
+
+def test_a_run_of_no_stated_length_is_refused_in_one_line(qvit_hls: Run, folder: Path) -> None:
+    refused = qvit_hls("train", "digits", "--data", folder / "data.npz", "-o", folder / "run", "--cpu")
+    assert (refused.exit_code, refused.stderr.strip()) == (
+        1,
+        "error: training.steps is missing; say how many, such as --steps 5000.",
+    )
+    assert not (folder / "run").exists()
