@@ -33,7 +33,7 @@ def render(split: str, count: int, seed: int, jobs: int) -> tuple[np.ndarray, np
 @click.command(help=__doc__)
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("build/glyphs"),
               show_default=True, help="Folder for the three files.")  # fmt: skip
-@click.option("--train", default=600 * len(CHARACTERS), show_default=True, help="Pictures to train on.")
+@click.option("--train", default=900 * len(CHARACTERS), show_default=True, help="Pictures to train on.")
 @click.option("--validation", default=40 * len(CHARACTERS), show_default=True, help="Pictures to search on.")
 @click.option("--test", default=60 * len(CHARACTERS), show_default=True, help="Pictures to report on.")
 @click.option("--seed", default=0, show_default=True)

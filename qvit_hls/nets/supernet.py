@@ -75,7 +75,8 @@ class Supernet(nn.Module):
 
         Gradients reach the latent weights of its slice.
         """
-        skeleton = self._skeleton(subnet.with_share(0.0))
+        # Which rows are 8-bit is in the slices: one skeleton serves all shares.
+        skeleton = self._skeleton(subnet.with_share(self.space.eight_bit_share[0]))
         set_mode(skeleton, self._mode)
         return functional_call(skeleton, dict(self._slices(subnet, skeleton)), (images,), strict=True)
 

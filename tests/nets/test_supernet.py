@@ -61,6 +61,13 @@ def test_fifty_extracted_networks_equal_their_slices_of_the_supernet(quantized: 
             assert torch.equal(extracted(images()), supernet(images(), subnet))
 
 
+@pytest.mark.parametrize("shares", [[1], [0.25, 0.5]])
+def test_a_space_needs_no_network_of_four_bit_rows_only(shares: list[float]) -> None:
+    supernet = calibrated(small_space(eight_bit_share=shares))
+    subnet = supernet.space.sample(np.random.default_rng(0))
+    assert torch.equal(supernet(images(), subnet), supernet.extract(subnet)(images()))
+
+
 def test_the_largest_network_is_the_latent_one_in_float() -> None:
     supernet = calibrated(small_space())
     supernet.set_quantization(False)

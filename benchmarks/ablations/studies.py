@@ -1,0 +1,124 @@
+"""The ablations: what each compares, for one seed. Results are plain data; accuracies are shares, 0 to 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from networks import Laboratory, drawn_networks, space
+from scipy import stats
+
+from qvit_hls.nets.subnet import Subnet
+from qvit_hls.search.settings import METHODS
+
+#: From a laboratory and a seed to named numbers, or lists of numbers.
+Study = Callable[[Laboratory, int], dict[str, Any]]
+
+
+def layer_scale(laboratory: Laboratory, seed: int) -> dict[str, Any]:
+    """Supernets with and without a learned factor per channel at the end of each branch."""
+    subnets = _ends() + drawn_networks(laboratory.budget.networks)
+    result: dict[str, Any] = {}
+    for name, scaled in (("with", True), ("without", False)):
+        supernet = laboratory.supernet(seed, layer_scale=scaled)
+        smallest, largest, *drawn = laboratory.inherited_accuracies(supernet, subnets)
+        result[name] = {"smallest": smallest, "drawn": sum(drawn) / len(drawn), "largest": largest}
+    return result | _differences(result, "with")
+
+
+def entanglement(laboratory: Laboratory, seed: int) -> dict[str, Any]:
+    """Networks with the weights that all share, as they are and tuned, and the same networks trained alone
+    for as many steps as the whole supernet."""
+    supernet = laboratory.supernet(seed)
+    smallest, largest = _ends()
+    subnets = {"smallest": smallest, "drawn": drawn_networks(1)[0], "largest": largest}
+    inherited = laboratory.inherited_accuracies(supernet, list(subnets.values()))
+    result = {
+        "tuned": {
+            name: laboratory.accuracy(laboratory.tuned(seed, supernet, subnet))
+            for name, subnet in subnets.items()
+        },
+        "inherited": dict(zip(subnets, inherited, strict=True)),
+        "alone": {
+            name: laboratory.accuracy(laboratory.alone(seed, subnet)) for name, subnet in subnets.items()
+        },
+    }
+    return result | _differences(result, "tuned")
+
+
+def mixed_rows(laboratory: Laboratory, seed: int) -> dict[str, Any]:
+    """Searches among all shares of 8-bit rows, and among networks of 4-bit and of 8-bit rows only, under the
+    same limits of cycles; the picks tuned."""
+    supernet = laboratory.supernet(seed)
+    kinds = {
+        "mixed": (supernet, "coarse-to-fine"),
+        "4-bit": (laboratory.restricted(supernet, 0.0), "one-stage"),
+        "8-bit": (laboratory.restricted(supernet, 1.0), "one-stage"),
+    }
+    result: dict[str, dict[str, float]] = {}
+    chosen: dict[str, Any] = {}
+    for name, (file, method) in kinds.items():
+        picks = laboratory.search(seed, file, method)["picks"]
+        result[name], chosen[name] = {}, {}
+        for limit, pick in zip(_limits(laboratory), picks, strict=True):
+            subnet = Subnet.of_key(json.dumps(pick["subnet"]))
+            tuned = laboratory.tuned(seed, supernet, subnet)
+            result[name][limit] = laboratory.accuracy(tuned)
+            chosen[name][limit] = {key: pick[key] for key in ("cycles", "average_bits", "accuracy")}
+    return result | _differences(result, "mixed") | {"chosen": chosen}
+
+
+def search_methods(laboratory: Laboratory, seed: int) -> dict[str, Any]:
+    """Coarse to fine, in one stage and at random, with as many evaluations each: best accuracy under each
+    limit, and hypervolume, both on the images that are searched on."""
+    supernet = laboratory.supernet(seed)
+    result: dict[str, dict[str, float]] = {}
+    progress: dict[str, list[list[float]]] = {}
+    for method in METHODS:
+        found = laboratory.search(seed, supernet, method)["progress"]
+        best = dict(zip(_limits(laboratory), found[-1]["best"], strict=True))
+        result[method] = {**best, "hypervolume": found[-1]["hypervolume"]}
+        progress[method] = [[generation["trials"], generation["hypervolume"]] for generation in found]
+    return result | _differences(result, METHODS[0]) | {"progress": progress}
+
+
+def ranks(laboratory: Laboratory, seed: int) -> dict[str, Any]:
+    """Whether networks that are better with the supernet's weights are better when they are tuned."""
+    supernet = laboratory.supernet(seed)
+    subnets = drawn_networks(laboratory.budget.ranked)
+    inherited = laboratory.inherited_accuracies(supernet, subnets)
+    tuned = [laboratory.accuracy(laboratory.tuned(seed, supernet, subnet)) for subnet in subnets]
+    correlation = {
+        "Spearman": float(stats.spearmanr(inherited, tuned).statistic),
+        "Kendall": float(stats.kendalltau(inherited, tuned).statistic),
+    }
+    return {"correlation": correlation, "inherited": inherited, "tuned": tuned}
+
+
+STUDIES: dict[str, Study] = {
+    "layer_scale": layer_scale,
+    "entanglement": entanglement,
+    "mixed_rows": mixed_rows,
+    "search_methods": search_methods,
+    "ranks": ranks,
+}
+
+
+def _ends() -> list[Subnet]:
+    """The smallest and the largest network, a quarter of their rows 8-bit."""
+    return [space().smallest().with_share(0.25), space().largest().with_share(0.25)]
+
+
+def _limits(laboratory: Laboratory) -> list[str]:
+    """Names of the limits, in the order of picks: the slowest target first."""
+    return [f"{cycles:,} cycles" for cycles in sorted(laboratory.budget.cycles, reverse=True)]
+
+
+def _differences(result: dict[str, dict[str, float]], of: str) -> dict[str, dict[str, float]]:
+    """What one kind is better by than each of the others, in this seed."""
+    return {
+        f"{of} - {other}": {key: result[of][key] - value for key, value in values.items()}
+        for other, values in result.items()
+        if other != of
+    }
