@@ -12,7 +12,7 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt $(PIP_ARGS)
 
-.PHONY: help venv install install-dev demo cosim test lint types pytest bench cycles cycle-model timeline search-rate explore area resources wheel clean
+.PHONY: help venv install install-dev demo cosim test lint types pytest bench cycles cycle-model timeline search-rate explore area resources pipeline glyphs ablations wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,9 @@ help:
 	@echo "explore      the best accelerators for DeiT shapes on several boards (minutes)"
 	@echo "area         synthesis of the RTL: LUTs, registers, DSP slices, logic depth (minutes)"
 	@echo "resources    the resource model's coefficients from what area has recorded, and its errors"
+	@echo "pipeline     digits: a supernet, a search at three frame rates, three proved accelerators (minutes)"
+	@echo "glyphs       the same on rendered glyphs (an hour)"
+	@echo "ablations    of supernet and search, on the glyphs, three seeds (hours)"
 	@echo "install      the package in $(VENV)"
 	@echo "install-dev  the package with what tests and benchmarks need"
 	@echo "lint         ruff"
@@ -104,6 +107,19 @@ resources: install-dev
 explore: install-dev
 	$(BIN)/python benchmarks/explore.py --json benchmarks/results/explore.json
 	$(BIN)/python benchmarks/board_scaling.py --json benchmarks/results/board_scaling.json --plot docs/images/board_scaling.png
+
+# Networks this small are fastest in one thread.
+pipeline: install-dev
+	OMP_NUM_THREADS=1 $(BIN)/qvit-hls pipeline examples/digits/pipeline.yaml -o build/digits_pipeline --cpu
+
+build/glyphs/test.npz: examples/glyphs/glyphs.py examples/glyphs/render.py | $(VENV)/.installed-dev
+	$(BIN)/python examples/glyphs/render.py -o build/glyphs
+
+glyphs: build/glyphs/test.npz
+	OMP_NUM_THREADS=1 $(BIN)/qvit-hls pipeline examples/glyphs/pipeline.yaml -o build/glyphs_pipeline
+
+ablations: build/glyphs/test.npz
+	$(BIN)/python benchmarks/ablations
 
 wheel: install-dev
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

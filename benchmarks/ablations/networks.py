@@ -50,7 +50,7 @@ class Budget:
         ranked: of those, how many are tuned, to compare ranks.
     """
 
-    steps: int = 3000
+    steps: int = 5000
     tune_steps: int = 300
     trials: int = 100
     search_images: int = 1340
@@ -141,7 +141,7 @@ class Laboratory:
     def _training(self, seed: int, steps: int, **more: object) -> dict[str, Any]:
         return {
             "steps": steps,
-            "float_share": 0.6,
+            "float_share": 0.7,
             "batch_size": 64,
             "learning_rate": 0.0015,
             "quantized_learning_rate": 0.0007,

@@ -31,8 +31,7 @@ def entanglement(laboratory: Laboratory, seed: int) -> dict[str, Any]:
     """Networks with the weights that all share, as they are and tuned, and the same networks trained alone
     for as many steps as the whole supernet."""
     supernet = laboratory.supernet(seed)
-    smallest, largest = _ends()
-    subnets = {"smallest": smallest, "drawn": drawn_networks(1)[0], "largest": largest}
+    subnets = dict(zip(("smallest", "largest"), _ends(), strict=True))
     inherited = laboratory.inherited_accuracies(supernet, list(subnets.values()))
     result = {
         "tuned": {
