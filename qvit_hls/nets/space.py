@@ -81,6 +81,11 @@ class SearchSpace(BaseModel):
                         f"embed_dim {width} and mlp_ratio {ratio:g} make an MLP of {hidden:g} channels; "
                         "it should be a whole number."
                     )
+                elif round(hidden) < 1:
+                    yield (
+                        f"embed_dim {width} and mlp_ratio {ratio:g} make an MLP of 0 channels; "
+                        "it should have at least 1."
+                    )
                 elif hidden > MAX_WIDTH:
                     yield (
                         f"embed_dim {width} and mlp_ratio {ratio:g} make an MLP of {hidden:g} channels; "

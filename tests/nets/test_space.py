@@ -98,6 +98,9 @@ def test_widths_that_make_no_network_are_named() -> None:
         "my.yaml: embed_dim 12 and mlp_ratio 1.55 make an MLP of 18.6 channels; it should be a whole number.",
         "my.yaml: embed_dim 12 and mlp_ratio 600 make an MLP of 7200 channels; it should have at most 4095.",
     )
+    assert problems(embed_dim=[8], mlp_ratio=[1e-9, 1]) == (
+        "my.yaml: embed_dim 8 and mlp_ratio 1e-09 make an MLP of 0 channels; it should have at least 1.",
+    )
     assert problems(heads=[1, 2000]) == (
         "my.yaml: heads 2000 and head_dim 4 make an attention of 8000 channels; it should have at most 4095.",
     )
