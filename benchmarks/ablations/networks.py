@@ -51,12 +51,12 @@ class Budget:
     """
 
     steps: int = 5000
-    tune_steps: int = 300
-    trials: int = 100
-    search_images: int = 1340
+    tune_steps: int = 200
+    trials: int = 80
+    search_images: int = 1005
     cycles: tuple[int, ...] = (7_000, 10_000, 14_000)
     networks: int = 20
-    ranked: int = 10
+    ranked: int = 8
 
     @property
     def targets(self) -> tuple[float, ...]:
