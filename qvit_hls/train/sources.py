@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +16,10 @@ Picture = Image.Image | np.ndarray
 
 #: Endings of file names that count as images.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+#: Grey pixels of 16 bits, as Pillow names them: by the order of their bytes.
+_SIXTEEN_BITS = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+#: Files whose grey pixels have 16 bits at most, though Pillow may give them 32.
+_SIXTEEN_AS_32 = frozenset({"PNG", "PPM"})
 #: Bad files, folders or labels that are named one by one; the others are counted.
 _LISTED = 5
 
@@ -56,7 +59,7 @@ class ArraySource:
         if problems := list(_array_problems(images, labels, classes)):
             raise QvitError(f"{origin}: {problem}" for problem in problems)
         self.origin = origin
-        self._images = images if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
+        self._images = images if images.dtype == np.uint8 else _single_precision(images)
         self._labels = labels
 
     def __len__(self) -> int:
@@ -81,11 +84,13 @@ def _array_problems(images: np.ndarray, labels: np.ndarray, classes: int) -> Ite
             )
     elif images.dtype.kind != "f" or images.ndim != 4:
         yield f"'images' is {kind}; it should be uint8 pixels or float [n, channels, height, width]."
-    elif not np.isfinite(images).all():
-        bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
+    elif not np.isfinite(inputs := _single_precision(images)).all():
+        bad = np.flatnonzero(~np.isfinite(inputs).reshape(len(images), -1).all(axis=1))
         yield f"'images' has NaN or infinity in {len(bad)} images, the first is image {bad[0]}."
     if images.ndim and len(images) == 0:
         yield "'images' is empty; there should be at least one image."
+    elif images.size == 0:
+        yield f"'images' is {kind}; each image should have at least one pixel."
     if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
         yield (
             f"'labels' is {labels.dtype} {list(labels.shape)}; it should be one integer for each image, "
@@ -98,6 +103,11 @@ def _array_problems(images: np.ndarray, labels: np.ndarray, classes: int) -> Ite
             f"'labels' has {len(bad)} values outside 0 to {classes - 1}, the first is {labels[bad[0]]} "
             f"of image {bad[0]}; the network has {classes} classes."
         )
+
+
+def _single_precision(images: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is reported as that
+        return images.astype(np.float32, copy=False)
 
 
 def npz_source(path: Path, classes: int) -> ArraySource:
@@ -113,9 +123,15 @@ def npz_source(path: Path, classes: int) -> ArraySource:
                 has = ", ".join(file.files) or "none"
                 raise QvitError(f"{path} has no array {name!r}; its arrays are: {has}." for name in missing)
             images, labels = file["images"], file["labels"]
+        if not (isinstance(images, np.ndarray) and isinstance(labels, np.ndarray)):
+            raise TypeError("a member is not an array")
+    except QvitError:
+        raise
     except FileNotFoundError:
         raise QvitError(f"There is no file {path}.") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except MemoryError:
+        raise QvitError(f"{path} holds more than memory does; save fewer images in it.") from None
+    except Exception as error:  # whatever a damaged archive makes the readers stumble over
         raise QvitError(
             f"{path} is not a readable .npz file of plain number arrays; "
             "save with: np.savez(path, images=x, labels=y)"
@@ -177,10 +193,24 @@ class FolderSource:
         path, label = self._files[index]
         try:
             with Image.open(path) as image:
-                image.load()
-                return image, label
+                return _eight_bit(image), label
         except Exception as error:  # whatever a damaged file makes the decoder stumble over
             raise QvitError(f"The image {path} cannot be read: {error}.") from error
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """The image with pixels of 8 bits, in memory; Pillow itself would cut larger values off.
+
+    Raises:
+        ValueError: the pixels have no range that is known.
+    """
+    image.load()
+    if image.mode in _SIXTEEN_BITS or (image.mode == "I" and image.format in _SIXTEEN_AS_32):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        kind = "floating-point numbers" if image.mode == "F" else "32-bit integers"
+        raise ValueError(f"its pixels are {kind}; they should have 8 or 16 bits")
+    return image
 
 
 def _listed(names: list[str]) -> str:
@@ -231,13 +261,17 @@ class HubSource:
     def item(self, index: int) -> tuple[Picture, int]:
         """An image and its class."""
         row = self._rows[index]
+        try:
+            image = _eight_bit(row[self._image])
+        except Exception as error:  # whatever a damaged image makes the decoder stumble over
+            raise QvitError(f"The image in row {index} of {self.origin} cannot be read: {error}.") from error
         label = int(row[self._label])
         if not 0 <= label < self._classes:
             raise QvitError(
                 f"Row {index} of {self.origin} has the label {label}; "
                 f"labels should be 0 to {self._classes - 1}."
             )
-        return row[self._image], label
+        return image, label
 
 
 def open_source(name: str, classes: int) -> Source:

@@ -138,6 +138,15 @@ def test_a_member_that_is_no_array_is_refused(tmp_path: Path, content: bytes) ->
     assert problems(path) == (f"{path} is not a readable .npz file. Save with: np.savez(path, images=x)",)
 
 
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, images=GOOD)
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    assert problems(path) == (f"{path} is not a readable .npz file. Save with: np.savez(path, images=x)",)
+
+
 def test_an_array_larger_than_memory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     with zipfile.ZipFile(path, "w") as archive:

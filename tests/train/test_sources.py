@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,27 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
         FolderSource(tmp_path, 1).item(0)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".pgm", ".tif"])
+def test_grey_pixels_of_16_bits_keep_their_upper_8(suffix: str, tmp_path: Path) -> None:
+    pixels = np.arange(0, 65536, 4096, dtype=np.uint16).reshape(4, 4) + 255
+    (tmp_path / "a").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "a" / f"0{suffix}")
+    image, _ = FolderSource(tmp_path, 1).item(0)
+    assert isinstance(image, Image.Image) and image.mode == "L"
+    assert np.array_equal(np.asarray(image), pixels // 256)
+
+
+def test_pixels_without_a_known_range_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    Image.new("F", (2, 2), 0.5).save(tmp_path / "a" / "0.tif")
+    with pytest.raises(QvitError) as error:
+        FolderSource(tmp_path, 1).item(0)
+    assert str(error.value) == (
+        f"The image {tmp_path}/a/0.tif cannot be read: its pixels are floating-point numbers; "
+        "they should have 8 or 16 bits."
+    )
+
+
 def test_an_npz_file_gives_pixels_or_inputs(tmp_path: Path) -> None:
     pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     np.savez(tmp_path / "a.npz", images=pixels, labels=np.array([1, 0]))
@@ -74,6 +97,10 @@ def test_an_npz_file_gives_pixels_or_inputs(tmp_path: Path) -> None:
           "'labels' has 1 values outside 0 to 3, the first is 4 of image 1; the network has 4 classes."]),
         (np.zeros((0, 1, 3, 3)), np.zeros(0, int),
          ["'images' is empty; there should be at least one image."]),
+        (np.zeros((2, 0, 3), np.uint8), np.zeros(2, int),
+         ["'images' is uint8 [2, 0, 3]; each image should have at least one pixel."]),
+        (np.array([1.0, 1e39]).reshape(2, 1, 1, 1), np.zeros(2, int),
+         ["'images' has NaN or infinity in 1 images, the first is image 1."]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_arrays_is_said(
@@ -101,6 +128,60 @@ def test_what_is_no_data_is_said(tmp_path: Path) -> None:
         with pytest.raises(QvitError) as error:
             open_source(str(tmp_path / name), 2)
         assert error.value.problems == tuple(line.format(tmp_path / name) for line in sentences)
+
+
+def _npy_file(descr: bytes, shape: bytes) -> bytes:
+    header = (b"{'descr': '" + descr + b"', 'fortran_order': False, 'shape': " + shape).ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+def _archive(path: Path, images: bytes, flags: int = 0) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", images)
+        archive.writestr("labels.npy", images)
+    content = bytearray(path.read_bytes())
+    content[6] |= flags
+    content[content.index(b"PK\x01\x02") + 8] |= flags
+    path.write_bytes(content)
+
+
+def _one_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros(1))
+
+
+def _damaged_stream(path: Path) -> None:
+    np.savez_compressed(path, images=np.random.default_rng(0).integers(0, 255, 999), labels=np.zeros(999))
+    content = bytearray(path.read_bytes())
+    content[90:200] = b"\xff" * 110
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _one_array,
+        _damaged_stream,
+        lambda path: _archive(path, b"no array"),
+        lambda path: _archive(path, _npy_file(b"|u1", b"(1.5, 1")),
+        lambda path: _archive(path, _npy_file(b"|u1", b"(1,), }") + b"1", flags=1),
+    ],
+    ids=["one array", "damaged stream", "no array", "no header", "encrypted"],
+)
+def test_a_damaged_npz_file_is_said(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "a.npz")
+    with pytest.raises(QvitError) as error:
+        open_source(str(tmp_path / "a.npz"), 2)
+    assert str(error.value) == (
+        f"{tmp_path / 'a.npz'} is not a readable .npz file of plain number arrays; "
+        "save with: np.savez(path, images=x, labels=y)"
+    )
+
+
+def test_an_npz_file_larger_than_memory_is_said(tmp_path: Path) -> None:
+    _archive(tmp_path / "a.npz", _npy_file(b"|u1", b"(1000000000000000, 8, 8), }"))
+    with pytest.raises(QvitError, match=r"a\.npz holds more than memory does; save fewer images in it\.$"):
+        open_source(str(tmp_path / "a.npz"), 2)
 
 
 def test_hugging_face_data_without_its_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
