@@ -18,16 +18,21 @@ from qvit_hls.flow.pipeline_steps import Done, Step, Steps, Update, digest_file,
 from qvit_hls.flow.search import PICKS, SearchRequest, search_networks
 from qvit_hls.flow.train import Resume, train
 from qvit_hls.nets.checkpoint import load_model, save_model
+from qvit_hls.nets.config import parse_config
 from qvit_hls.nets.space import SearchSpace, load_space, space_of
 from qvit_hls.nets.subnet import Subnet
 from qvit_hls.nets.supernet import Supernet
 from qvit_hls.nets.supernet_file import load_supernet, save_supernet
+from qvit_hls.nets.vit import QuantVisionTransformer
 from qvit_hls.search.accuracy import SupernetAccuracy
 from qvit_hls.search.settings import Method
 from qvit_hls.train.checkpoint import checkpoint_paths
+from qvit_hls.train.objective import NetworkObjective
 from qvit_hls.train.pictures import Preparation
+from qvit_hls.train.processes import Processes
+from qvit_hls.train.settings import parse_training
 from qvit_hls.train.sources import open_source
-from qvit_hls.train.trainer import CHECKPOINTS
+from qvit_hls.train.trainer import CHECKPOINTS, Trainer
 
 SPACE = Path(__file__).parent / "space.yaml"
 #: One small accelerator for all: on a large one, these networks hardly get slower with 8-bit rows.
@@ -117,18 +122,14 @@ class Laboratory:
 
         def work(folder: Path, update: Update) -> None:
             torch.manual_seed(seed)
-            untrained = Supernet(space()).extract(subnet)
-            untrained.allocate_rows()
-            untrained.calibrate(self._images("validation")[0][:_CALIBRATION_IMAGES])
-            save_model(untrained, folder.parent / "untrained.pt")
-            self._train(str(folder.parent / "untrained.pt"), training, folder)
+            self._save_calibrated(Supernet(space()).extract(subnet), folder.parent / "untrained")
+            self._train(str(folder.parent / "untrained" / "model.pt"), training, folder)
 
         return self._made(name, {"subnet": subnet.to_json(), "training": training}, work, "model.pt")
 
     def tuned(self, seed: int, supernet: Path, subnet: Subnet) -> Path:
         """The model file of a supernet's network after some steps of its own."""
-        training = self._training(seed, self.budget.tune_steps, float_share=0.0, learning_rate=0.0005)
-        del training["quantized_learning_rate"]
+        training = self._tuning(seed)
         inputs = {"supernet": digest_file(supernet), "subnet": subnet.to_json(), "training": training}
         name = f"tuned_{seed}/{_short(subnet)}"
 
@@ -137,6 +138,60 @@ class Laboratory:
             self._train(str(folder.parent / "inherited.pt"), training, folder)
 
         return self._made(name, inputs, work, "model.pt")
+
+    def in_float(self, seed: int, subnet: Subnet) -> Path:
+        """The model file of a network that was trained on its own, as long as a supernet, and never
+        quantized; its steps are calibrated."""
+        training = self._training(seed, self.budget.steps, float_share=1.0)
+        del training["quantized_learning_rate"]
+
+        def work(folder: Path, update: Update) -> None:
+            torch.manual_seed(seed)
+            network = Supernet(space()).extract(subnet)
+            config = parse_training(training, "training")
+            source = open_source(str(self._data["train"]), network.config.classes)
+            Trainer(NetworkObjective(network, config), config, source, _preparation(), Processes()).train()
+            self._save_calibrated(network, folder)
+
+        inputs = {"subnet": subnet.to_json(), "training": training, "train": self._digests["train"]}
+        return self._done(Step(f"float_{seed}/{_short(subnet)}", inputs, work)).folder / "model.pt"
+
+    def at_precision(self, model: Path, share: float, activation_bits: int) -> Path:
+        """A model file with the same weights, its rows and steps chosen anew at another precision."""
+
+        def work(folder: Path, update: Update) -> None:
+            network = load_model(model)
+            fields = network.config.model_dump() | {
+                "activation_bits": activation_bits, "eight_bit_share": share, "layer_eight_bit_share": {},
+            }  # fmt: skip
+            other = QuantVisionTransformer(parse_config(fields))
+            other.load_state_dict(network.state_dict())
+            self._save_calibrated(other, folder)
+
+        inputs = {"model": digest_file(model), "share": share, "activation_bits": activation_bits}
+        name = f"{model.parent.parent.name}_{model.parent.name}_w{share:g}_a{activation_bits}"
+        return self._done(Step(name, inputs, work)).folder / "model.pt"
+
+    def tuned_model(self, seed: int, model: Path) -> Path:
+        """The model file of a network after some more steps; its rows are kept."""
+        training = self._tuning(seed)
+        inputs = {"model": digest_file(model), "training": training}
+
+        def work(folder: Path, update: Update) -> None:
+            self._train(str(model), training, folder)
+
+        return self._made(f"{model.parent.name}_tuned", inputs, work, "model.pt")
+
+    def _save_calibrated(self, network: QuantVisionTransformer, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        network.allocate_rows()
+        network.calibrate(self._images("validation")[0][:_CALIBRATION_IMAGES])
+        save_model(network, folder / "model.pt")
+
+    def _tuning(self, seed: int) -> dict[str, Any]:
+        training = self._training(seed, self.budget.tune_steps, float_share=0.0, learning_rate=0.0005)
+        del training["quantized_learning_rate"]
+        return training
 
     def _training(self, seed: int, steps: int, **more: object) -> dict[str, Any]:
         return {
@@ -212,9 +267,10 @@ class Laboratory:
         return [accuracy(subnet) for subnet in subnets]
 
     @torch.inference_mode()
-    def accuracy(self, model: Path) -> float:
-        """Of a model file on the test images."""
+    def accuracy(self, model: Path, *, quantized: bool = True) -> float:
+        """Of a model file on the test images, as it is or in float."""
         network, (images, labels) = load_model(model), self._test
+        network.set_quantization(quantized)
         right = sum(
             int((network(x).argmax(dim=1) == y).sum())
             for x, y in zip(images.split(256), labels.split(256), strict=True)
@@ -226,12 +282,16 @@ class Laboratory:
         return self._images("test")
 
     def _images(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        config = space().config(space().largest())
-        preparation = Preparation(config.image_size, config.channels, (0.5,), (0.5,))
-        source = open_source(str(self._data[name]), config.classes)
+        preparation = _preparation()
+        source = open_source(str(self._data[name]), space().network["classes"])
         items = [source.item(index) for index in range(len(source))]
         images = torch.stack([preparation.validation(picture) for picture, _ in items])
         return images, torch.tensor([label for _, label in items])
+
+
+def _preparation() -> Preparation:
+    network = space().network
+    return Preparation(network["image_size"], network["channels"], (0.5,), (0.5,))
 
 
 def _short(subnet: Subnet) -> str:

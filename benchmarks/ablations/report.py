@@ -13,6 +13,7 @@ from rich.table import Table
 Summary = dict[str, dict[str, dict[str, float]]]
 
 _TITLES = {
+    "precision": "A network trained in float, quantized, and tuned: test accuracy",
     "layer_scale": "Supernet with and without layer scale: test accuracy",
     "entanglement": "Networks of a supernet, tuned or as they are, and trained alone: test accuracy",
     "mixed_rows": "Mixed rows, and 4-bit and 8-bit rows only, under the same limits: test accuracy, tuned",
@@ -69,8 +70,13 @@ def pictures(found: dict[str, list[dict[str, Any]]], summaries: dict[str, Summar
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(2, 3, figsize=(13, 7.5), layout="constrained")
-    bars = {"layer_scale": axes[0, 0], "entanglement": axes[0, 1], "mixed_rows": axes[0, 2]}
-    for name, axis in bars.items():
+    bars = {
+        "precision": (axes[0, 0], "precision"),
+        "layer_scale": (axes[0, 1], "layer scale"),
+        "entanglement": (axes[0, 2], "shared weights"),
+        "mixed_rows": (axes[1, 0], "rows"),
+    }
+    for name, (axis, title) in bars.items():
         kinds = [kind for kind in summaries[name] if " - " not in kind]
         measures = list(summaries[name][kinds[0]])
         width = 0.8 / len(kinds)
@@ -85,8 +91,8 @@ def pictures(found: dict[str, list[dict[str, Any]]], summaries: dict[str, Summar
         axis.set_ylim(bottom=max(0.0, lowest - 5))
         axis.set_ylabel("test accuracy, %")
         axis.legend(fontsize=8, loc="lower right")
-        axis.set_title({"layer_scale": "layer scale", "entanglement": "shared weights"}.get(name, "rows"))
-    curves = axes[1, 0]
+        axis.set_title(title)
+    curves = axes[1, 1]
     for index, method in enumerate(found["search_methods"][0]["progress"]):
         for seed, result in enumerate(found["search_methods"]):
             points = result["progress"][method]
@@ -96,14 +102,13 @@ def pictures(found: dict[str, list[dict[str, Any]]], summaries: dict[str, Summar
     curves.set_ylabel("hypervolume")
     curves.legend(fontsize=8)
     curves.set_title("search methods, a line for each seed")
-    ranks = axes[1, 1]
+    ranks = axes[1, 2]
     for seed, result in enumerate(found["ranks"]):
         inherited, tuned = ([100 * share for share in result[key]] for key in ("inherited", "tuned"))
         ranks.plot(inherited, tuned, "o", markersize=4, color=f"C{seed}")
     ranks.set_xlabel("inherited test accuracy, %")
     ranks.set_ylabel("tuned test accuracy, %")
     ranks.set_title("inherited and tuned, a colour for each seed")
-    axes[1, 2].axis("off")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
     pyplot.close(figure)

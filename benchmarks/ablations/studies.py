@@ -12,6 +12,8 @@ from scipy import stats
 from qvit_hls.nets.subnet import Subnet
 from qvit_hls.search.settings import METHODS
 
+#: Names, shares of 8-bit rows, bits of activations.
+PRECISIONS = (("W8A8", 1.0, 8), ("W4A8", 0.0, 8), ("W4A7", 0.0, 7), ("W4A5", 0.0, 5), ("W4A4", 0.0, 4))
 #: From a laboratory and a seed to named numbers, or lists of numbers.
 Study = Callable[[Laboratory, int], dict[str, Any]]
 
@@ -95,7 +97,22 @@ def ranks(laboratory: Laboratory, seed: int) -> dict[str, Any]:
     return {"correlation": correlation, "inherited": inherited, "tuned": tuned}
 
 
+def precision(laboratory: Laboratory, seed: int) -> dict[str, Any]:
+    """What low precision costs on this task: a network trained in float, then quantized without training, and
+    with some. 8-bit rows and activations, 4-bit rows, and fewer bits of activations."""
+    trained = laboratory.in_float(seed, space().largest().with_share(0.25))
+    in_float = laboratory.accuracy(trained, quantized=False)
+    result: dict[str, dict[str, float]] = {"float": {}, "quantized": {}, "tuned": {}}
+    for name, share, bits in PRECISIONS:
+        quantized = laboratory.at_precision(trained, share, bits)
+        result["float"][name] = in_float
+        result["quantized"][name] = laboratory.accuracy(quantized)
+        result["tuned"][name] = laboratory.accuracy(laboratory.tuned_model(seed, quantized))
+    return result | _differences(result, "float")
+
+
 STUDIES: dict[str, Study] = {
+    "precision": precision,
     "layer_scale": layer_scale,
     "entanglement": entanglement,
     "mixed_rows": mixed_rows,
