@@ -115,19 +115,35 @@ class CachedAccuracy:
             )
             self._file.execute("SELECT digest, network, accuracy FROM accuracies LIMIT 1").fetchall()
         except sqlite3.Error as error:
-            raise QvitError(
-                f"The file of accuracies {path} cannot be used ({error}); it was left as it is. Remove it "
-                "yourself, and accuracies are evaluated anew."
-            ) from error
+            raise self._unusable(error) from error
 
     def __call__(self, subnet: Subnet) -> float:
-        """From the file, or else evaluated and written to it."""
-        where = (self.digest, subnet.key)
-        query = "SELECT accuracy FROM accuracies WHERE digest = ? AND network = ?"
-        known = self._file.execute(query, where).fetchone()
+        """From the file, or else evaluated and written to it.
+
+        Raises:
+            QvitError: the file is damaged, or cannot be written.
+        """
+        known = self._known(subnet)
         if known is None:
             # Whoever is first is right: all see the same accuracy from then on.
-            value = self._accuracy(subnet)
-            self._file.execute("INSERT OR IGNORE INTO accuracies VALUES (?, ?, ?)", (*where, value))
-            known = self._file.execute(query, where).fetchone()
-        return float(known[0])
+            known = self._known(subnet, self._accuracy(subnet))
+            assert known is not None
+        return known
+
+    def _known(self, subnet: Subnet, value: float | None = None) -> float | None:
+        """What the file has for a network, after adding ``value`` unless it has something already."""
+        where = (self.digest, subnet.key)
+        try:
+            if value is not None:
+                self._file.execute("INSERT OR IGNORE INTO accuracies VALUES (?, ?, ?)", (*where, value))
+            query = "SELECT accuracy FROM accuracies WHERE digest = ? AND network = ?"
+            found = self._file.execute(query, where).fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        return None if found is None else float(found[0])
+
+    def _unusable(self, error: sqlite3.Error) -> QvitError:
+        return QvitError(
+            f"The file of accuracies {self._path} cannot be used ({error}); it was left as it is. Remove it "
+            "yourself, and accuracies are evaluated anew."
+        )

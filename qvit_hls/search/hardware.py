@@ -21,6 +21,8 @@ from qvit_hls.search.genome import Genome
 
 #: Networks that are timed at once; bounds the memory of the arrays over their layers.
 _CHUNK = 2048
+#: More than any network takes, and an integer that float64 and int64 both hold.
+_MOST_CYCLES = 1 << 62
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +94,8 @@ class Hardware:
         return np.asarray(self.clock_mhz * 1e6 / cycles)
 
     def most_cycles(self, fps: float) -> int:
-        """Cycles per frame with which a rate is just reached."""
-        return int(self.clock_mhz * 1e6 // fps)
+        """Cycles per frame with which a rate is just reached; at most as many as int64 holds."""
+        return int(min(self.clock_mhz * 1e6 // fps, _MOST_CYCLES))
 
     def smallest_share(self, costs: Costs, most_cycles: int) -> np.ndarray:
         """Of networks, the share of the board of the smallest accelerator on which each takes at most so many

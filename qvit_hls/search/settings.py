@@ -15,8 +15,16 @@ Method = Literal["coarse-to-fine", "one-stage", "random"]
 METHODS: tuple[Method, ...] = ("coarse-to-fine", "one-stage", "random")
 #: Settings that follow from the number of trials when a study is made, and stay when it gets more.
 PLAN = ("population", "coarse_trials")
+#: Settings that are digests, and what each is of.
+DIGESTS = {
+    "space": "search space",
+    "hardware": "board, clock or accelerator",
+    "accuracy": "supernet, or other validation images",
+}
 #: The most networks of a generation, and the fewest; between them it is a tenth of the trials.
 _GENERATION = (4, 32)
+#: Probability of each choice to be drawn anew, where nothing else is said.
+MUTATION_RATE = 0.08
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class SearchSettings:
         trials: int,
         method: Method = "coarse-to-fine",
         seed: int = 0,
-        mutation_rate: float = 0.08,
+        mutation_rate: float = MUTATION_RATE,
         minimise_resources: bool = False,
     ) -> SearchSettings:
         """Settings of a search of some trials.
@@ -68,8 +76,7 @@ class SearchSettings:
         Raises:
             QvitError: a setting is out of range; every problem is named.
         """
-        if problems := list(_problems(targets, trials, method, mutation_rate)):
-            raise QvitError(problems)
+        check_settings(targets, trials, method, mutation_rate)
         low, high = _GENERATION
         return cls(
             method=method,
@@ -87,6 +94,18 @@ class SearchSettings:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {**asdict(self), "targets": list(self.targets)}
+
+
+def check_settings(
+    targets: tuple[float, ...], trials: int, method: str, mutation_rate: float = MUTATION_RATE
+) -> None:
+    """Check what ``SearchSettings.of`` takes, for those who would work for long before they call it.
+
+    Raises:
+        QvitError: a setting is out of range; every problem is named.
+    """
+    if problems := list(_problems(targets, trials, method, mutation_rate)):
+        raise QvitError(problems)
 
 
 def _problems(targets: tuple[float, ...], trials: int, method: str, mutation_rate: float) -> Iterator[str]:

@@ -16,9 +16,16 @@ from dataclasses import dataclass, replace
 
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.subnet import Subnet
-from qvit_hls.search.database import FrozenTrial, TrialState, UpdateFinishedTrialError, create_trial
-from qvit_hls.search.settings import PLAN, SearchSettings
-from qvit_hls.search.study_file import SETTINGS, open_storage
+from qvit_hls.search.database import (
+    FrozenTrial,
+    TrialState,
+    UpdateFinishedTrialError,
+    create_trial,
+    optuna,
+    sqlalchemy,
+)
+from qvit_hls.search.settings import DIGESTS, PLAN, SearchSettings
+from qvit_hls.search.study_file import SETTINGS, open_storage, unusable
 from qvit_hls.search.workers import HEARTBEAT_S, Worker
 
 #: Attribute of a trial: its network's key, stage, generation and cycles, and its worker. Only one, since each
@@ -127,8 +134,11 @@ class SearchStudy:
             QvitError: an accuracy is no number, or the study cannot be written any more.
         """
         keyed = {proposal.subnet.key: proposal for proposal in proposals}
-        with self._alive():
-            self._evaluate(keyed, accuracy, finished)
+        try:
+            with self._alive():
+                self._evaluate(keyed, accuracy, finished)
+        except (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise unusable(self.name, error) from error
 
     def _evaluate(
         self,
@@ -277,10 +287,18 @@ class SearchStudy:
             raise QvitError(f"The study {self.name} holds no settings of a search; choose another one.")
         wanted = settings.to_json()
         if problems := [
-            f"The study {self.name} is of another search: its {name.replace('_', ' ')} is "
-            f"{found.get(name)!r}, not {wanted.get(name)!r}. Search with the same, or choose another study."
+            f"The study {self.name} is of another search: "
+            + _difference(name, found.get(name), wanted.get(name))
+            + " Search with the same, or choose another study."
             for name in dict.fromkeys([*wanted, *found])
             if name not in PLAN and found.get(name) != wanted.get(name)
         ]:
             raise QvitError(problems)
         return replace(settings, **{name: found[name] for name in PLAN})
+
+
+def _difference(name: str, found: object, wanted: object) -> str:
+    """What differs between two searches, as a sentence; digests say nothing to people."""
+    if name in DIGESTS:
+        return f"it has another {DIGESTS[name]}."
+    return f"its {name.replace('_', ' ')} is {found!r}, not {wanted!r}."

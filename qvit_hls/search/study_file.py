@@ -52,8 +52,15 @@ def open_storage(study: str, settings: dict[str, Any]) -> tuple[BaseStorage, int
     except (QvitError, KeyboardInterrupt):
         raise
     except Exception as error:  # of the database, its driver, or Optuna: of many kinds, all say the same
-        reason = " ".join(str(error).split())[:300]
-        raise QvitError(f"The study {study} cannot be used: {reason}.") from error
+        raise unusable(study, error) from error
+
+
+def unusable(study: str, error: BaseException) -> QvitError:
+    """The sentence that a study cannot be used, by what a database, its driver or Optuna has raised."""
+    while error.__cause__ is not None:  # Optuna's own error says nothing of the database's
+        error = error.__cause__
+    reason = " ".join(str(error).split())[:300].rstrip(".")
+    return QvitError(f"The study {study} cannot be used: {reason}.")
 
 
 def _of_url(url: str, settings: dict[str, Any]) -> tuple[BaseStorage, int]:

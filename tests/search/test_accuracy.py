@@ -97,6 +97,19 @@ def test_accuracies_of_another_supernet_are_not_taken(tmp_path: Path) -> None:
     assert CachedAccuracy(Counting("a", 0.25), path)(small_space().smallest()) == 0.25
 
 
+def test_a_file_that_breaks_during_the_search_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "accuracies.db"
+    cached = CachedAccuracy(Counting("a", 0.5), path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE accuracies")
+    with pytest.raises(QvitError) as refused:
+        cached(small_space().largest())
+    assert refused.value.problems == (
+        f"The file of accuracies {path} cannot be used (no such table: accuracies); it was left as it is. "
+        "Remove it yourself, and accuracies are evaluated anew.",
+    )
+
+
 def test_a_file_that_is_damaged_or_of_another_kind_is_left_alone(tmp_path: Path) -> None:
     text, foreign = tmp_path / "text.db", tmp_path / "foreign.db"
     text.write_text("no database at all, but longer than the header of one" * 10)

@@ -64,6 +64,12 @@ def test_unreachable_targets_are_named_with_the_most_that_is_reached(hardware: H
     )
 
 
+@pytest.mark.parametrize("fps", [1e-12, 1e-305])
+def test_any_network_reaches_next_to_nothing(hardware: Hardware, fps: float) -> None:
+    limit = int(Evolution(hardware, [fps]).limits[0])
+    assert (hardware.costs(hardware.genome.sample(50, np.random.default_rng(0))).cycles <= limit).all()
+
+
 def test_no_network_is_faster_than_the_fastest(hardware: Hardware) -> None:
     rows = hardware.genome.sample(2000, np.random.default_rng(3))
     assert hardware.costs(rows).cycles.min() >= hardware.costs(hardware.fastest()[None]).cycles[0]

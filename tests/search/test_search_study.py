@@ -184,6 +184,29 @@ def test_a_study_of_another_search_is_refused_with_all_that_differs(tmp_path: Pa
     )
 
 
+def test_another_space_board_or_supernet_is_named_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    SearchStudy(str(path), SETTINGS)
+    with pytest.raises(QvitError) as refused:
+        SearchStudy(str(path), replace(SETTINGS, space="1", hardware="2", accuracy="3"))
+    others = ("search space", "board, clock or accelerator", "supernet, or other validation images")
+    assert refused.value.problems == tuple(
+        f"The study {path} is of another search: it has another {other}. Search with the same, or choose "
+        "another study."
+        for other in others
+    )
+
+
+def test_a_study_that_breaks_during_the_search_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    study = SearchStudy(str(path), SETTINGS)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE trials")
+    with pytest.raises(QvitError) as refused:
+        study.evaluate(proposals(1), synthetic_accuracy)
+    assert refused.value.problems == (f"The study {path} cannot be used: no such table: trials.",)
+
+
 def _text(path: Path) -> str:
     path.write_text("no database")
     return (
