@@ -7,6 +7,7 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -43,7 +44,7 @@ from qvit_hls.search.front import dominance_ranks
 from qvit_hls.search.genome import Genome
 from qvit_hls.search.hardware import Hardware
 from qvit_hls.search.picks import Pick, picks
-from qvit_hls.search.settings import Method, SearchSettings, digest
+from qvit_hls.search.settings import Method, SearchSettings, check_settings, digest
 from qvit_hls.search.study import Record, SearchStudy
 from qvit_hls.train.pictures import Preparation
 from qvit_hls.train.sources import open_source
@@ -133,12 +134,14 @@ def search_networks(
     """
     if workers < 1:
         raise QvitError(f"There are {workers} workers; there should be at least 1.")
+    check_settings(request.targets, request.trials, request.method)
     supernet, target = load_supernet(request.supernet), _target(request)
+    validation = _validation(request, supernet)
     request.out.mkdir(parents=True, exist_ok=True)
     progress("accelerators", 0, 1)
-    accelerators = _accelerators(request, supernet.space, target)
+    accelerators = _kept_accelerators(request, supernet.space, target)
     progress("accelerators", 1, 1)
-    worker = _Worker(request, supernet, accelerators, target)
+    worker = _Worker(request, supernet, validation, accelerators, target)
     with _other_workers(request, accelerators, workers - 1), _threads(workers):
         records = worker.search.run(worker.accuracy, progress)
     progress("picks", 0, 1)
@@ -199,16 +202,16 @@ class _Worker:
         self,
         request: SearchRequest,
         supernet: Supernet,
+        validation: tuple[Tensor, Tensor],
         accelerators: tuple[Accelerator, ...],
         target: Target,
     ) -> None:
-        images, labels = _validation(request, supernet)
-        self.accuracy = CachedAccuracy(SupernetAccuracy(supernet, images, labels), request.out / ACCURACIES)
+        evaluated = SupernetAccuracy(supernet, *validation)
         genome = Genome(supernet.space)
         self.hardware = Hardware(genome, accelerators, target.board, target.clock_mhz)
         settings = SearchSettings.of(
             self.hardware,
-            self.accuracy.digest,
+            evaluated.digest,
             targets=request.targets,
             trials=request.trials,
             method=request.method,
@@ -217,15 +220,30 @@ class _Worker:
         )
         evolution = Evolution(self.hardware, settings.targets)
         study = SearchStudy(request.study or str(request.out / STUDY), settings)
+        # Not before all else is known to be right: it makes a file.
+        self.accuracy = CachedAccuracy(evaluated, request.out / ACCURACIES)
         self.settings = study.settings
         self.search = Search(study, evolution, request.trials)
 
 
 def _work(request: SearchRequest, accelerators: tuple[Accelerator, ...], workers: int) -> None:
-    """A further process on this machine."""
-    with _threads(workers):
-        worker = _Worker(request, load_supernet(request.supernet), accelerators, _target(request))
-        worker.search.run(worker.accuracy)
+    """A further process on this machine; it ends with the first one, however that ends."""
+    # Ctrl-C reaches all processes of a terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    first = multiprocessing.parent_process()
+
+    def go_on(stage: str, done: int, total: int) -> None:
+        if first is not None and not first.is_alive():
+            raise SystemExit(1)
+
+    try:
+        with _threads(workers):
+            supernet = load_supernet(request.supernet)
+            validation = _validation(request, supernet)
+            worker = _Worker(request, supernet, validation, accelerators, _target(request))
+            worker.search.run(worker.accuracy, go_on)
+    except QvitError as error:
+        raise SystemExit("\n".join(f"error: {problem}" for problem in error.problems)) from None
 
 
 @contextmanager
@@ -289,19 +307,42 @@ def _tile(text: str) -> tuple[int, int, int] | None:
     return tokens, rows, depth
 
 
-def _accelerators(request: SearchRequest, space: SearchSpace, target: Target) -> tuple[Accelerator, ...]:
-    """Those of the request, or those of an exploration, which is kept for when the search goes on."""
-    with one_torch_thread():
-        if target.config is not None:
-            return fixed_accelerator(space, target.config, target.board)
-        tile = None if request.accelerator is None else _tile(request.accelerator)
-        if tile is not None:
-            return tile_accelerator(space, tile, target.board)
-        kept = request.out / ACCELERATORS
-        made_for = digest([space.model_dump(mode="json"), target.board.model_dump(), target.clock_mhz])
-        if known := _kept(kept, made_for, target.board):
-            return known
-        found = explored_accelerators(space, target.board, target.clock_mhz)
+def check_targets(
+    space: SearchSpace, target: Target, accelerator: str | None, targets: tuple[float, ...]
+) -> None:
+    """Whether networks of a space can reach frame rates, which does not depend on any weights.
+
+    Args:
+        target: board and clock, and the accelerator where one is built.
+        accelerator: as of a SearchRequest.
+
+    Raises:
+        QvitError: there is no such accelerator for the space, or the targets that are out of reach.
+    """
+    accelerators = _accelerators(space, target, accelerator)
+    Evolution(Hardware(Genome(space), accelerators, target.board, target.clock_mhz), targets)
+
+
+@one_torch_thread()
+def _accelerators(space: SearchSpace, target: Target, accelerator: str | None) -> tuple[Accelerator, ...]:
+    """The one that is built, that of a tile, or those of an exploration."""
+    if target.config is not None:
+        return fixed_accelerator(space, target.config, target.board)
+    tile = None if accelerator is None else _tile(accelerator)
+    if tile is not None:
+        return tile_accelerator(space, tile, target.board)
+    return explored_accelerators(space, target.board, target.clock_mhz)
+
+
+def _kept_accelerators(request: SearchRequest, space: SearchSpace, target: Target) -> tuple[Accelerator, ...]:
+    """The same; those of an exploration are kept for when the search goes on."""
+    if request.accelerator is not None:
+        return _accelerators(space, target, request.accelerator)
+    kept = request.out / ACCELERATORS
+    made_for = digest([space.model_dump(mode="json"), target.board.model_dump(), target.clock_mhz])
+    if known := _kept(kept, made_for, target.board):
+        return known
+    found = _accelerators(space, target, None)
     write_json(kept, {"for": made_for, "accelerators": [accelerator.to_json() for accelerator in found]})
     return found
 

@@ -109,11 +109,15 @@ def test_what_cannot_be_searched_is_said(qvit_hls: Run, made: Path, tmp_path: Pa
     assert unreachable.exit_code == 1
     assert "error: The target of 1e+09 frames per second is out of reach: the fastest network of the space " \
         "small reaches " in unreachable.stderr  # fmt: skip
-    assert not (tmp_path / "a" / "study.db").exists()
+    assert list((tmp_path / "a").iterdir()) == []
+    no_data = qvit_hls("search", made / "supernet.pt", "--data", made / "no.npz", "-o", tmp_path / "b",
+                       "--target-fps", 1)  # fmt: skip
+    assert (no_data.exit_code, no_data.stderr) == (1, f"error: There is no file {made / 'no.npz'}.\n")
     none = qvit_hls(*_command(made, tmp_path / "b", *fixed, "--target-fps", 1, "--trials", 0, "--quiet"))
     assert (none.exit_code, none.stderr) == (
         1, "error: The search has 0 trials; it should have at least 1.\n"
     )  # fmt: skip
+    assert not (tmp_path / "b").exists()
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "study.db").write_text("something else")
     corrupt = qvit_hls(*_command(made, tmp_path / "c", *fixed, "--target-fps", 1, "--quiet"))
