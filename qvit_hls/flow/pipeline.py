@@ -24,7 +24,7 @@ from qvit_hls.flow.pipeline_inputs import Checked, check
 from qvit_hls.flow.pipeline_result import Accuracies, PipelineResult, Project
 from qvit_hls.flow.pipeline_settings import PipelineSettings, ProofSettings
 from qvit_hls.flow.pipeline_steps import Done, Step, Steps, Update, Watch, digest_file, locked
-from qvit_hls.flow.search import PICKS, Found, SearchRequest, search_networks
+from qvit_hls.flow.search import PICKS, Found, SearchRequest, check_targets, search_networks
 from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.flow.train import Resume, train
 from qvit_hls.hw.accelerator import AcceleratorConfig, Mac
@@ -161,8 +161,22 @@ class _Pipeline:
             "train": data["train"],
             "validation": data["validation"],
         }
-        work = partial(self._train, options.space, options.training)
+
+        def work(folder: Path, update: Update) -> Any:
+            assert options.space is not None and options.training is not None
+            if not checkpoint_paths(folder / CHECKPOINTS):
+                update("targets", 0, 1)
+                self._check_targets()
+                update("targets", 1, 1)
+            return self._train(options.space, options.training, folder, update)
+
         return self.steps.run(Step("supernet", inputs, work, (_SUPERNET,), resumes=True)).folder / _SUPERNET
+
+    def _check_targets(self) -> None:
+        """Whether the space's networks can reach the targets: better known before a training than after."""
+        check_targets(
+            self.checked.space, self.checked.target, self.settings.search.accelerator, self.settings.targets
+        )
 
     def _train(self, what: str, config: TrainingConfig, out: Path, update: Update) -> dict[str, Any]:
         """Train, from the newest checkpoint where there is one."""
@@ -243,7 +257,7 @@ class _Pipeline:
 
     def _projects(self, pick: _Pick, supernet: Path, images: Path) -> list[Project]:
         """One network: cut out, tuned, measured, and a project for each engine."""
-        name = f"fps_{pick.target_fps:g}"
+        name = f"fps_{pick.target_fps!r}".removesuffix(".0")  # all digits: targets may be close
         inherited = self._extracted(f"{name}/inherited", pick.subnet, supernet)
         tuned = self._tuned(f"{name}/tuned", inherited)
         accuracies = self._accuracies(f"{name}/accuracy", inherited, tuned, images)

@@ -12,9 +12,12 @@ from qvit_hls.errors import QvitError
 from qvit_hls.flow.generate import Target
 from qvit_hls.flow.pipeline_settings import PipelineSettings, SearchOptions
 from qvit_hls.flow.pipeline_steps import digest_file, digest_of
+from qvit_hls.flow.train import checked_preparation
 from qvit_hls.nets.space import SearchSpace, load_space
 from qvit_hls.nets.supernet_file import load_supernet
-from qvit_hls.train.sources import open_source
+from qvit_hls.train.loader import images_at_once
+from qvit_hls.train.settings import TrainingConfig
+from qvit_hls.train.sources import Source, open_source
 
 T = TypeVar("T")
 
@@ -56,17 +59,32 @@ def check(settings: PipelineSettings) -> Checked:
         "test": max(settings.proof.images, settings.proof.cosim_images, data.test_images or 1),
     }
     digests = {}
-    classes = None if space is None else space.config(space.largest()).classes
+    sources: dict[str, Source] = {}
+    shape = None if space is None else space.config(space.largest())
     for name in ("train", "validation", "test"):
         origin = getattr(data, name)
-        source = None if classes is None else tried(partial(open_source, origin, classes))
+        source = None if shape is None else tried(partial(open_source, origin, shape.classes))
         if source is not None and len(source) < least.get(name, 1):
             problems.append(f"{origin} holds {len(source)} images, but {least[name]} are asked for.")
         if source is not None:
             digests[name] = _data_digest(origin)
+            sources[name] = source
+    if shape is not None and len(sources) == 3:
+        others = (sources["validation"], sources["test"])
+        for part, config in (("supernet.training", settings.supernet.training), ("tune", settings.tune)):
+            if config is not None:
+                tried(partial(_check_batch, config, part))
+                tried(partial(checked_preparation, shape, config, sources["train"], others, part))
     if problems or space is None or target is None:
-        raise QvitError(problems)
+        raise QvitError(dict.fromkeys(problems))
     return Checked(space, target, digests)
+
+
+def _check_batch(config: TrainingConfig, part: str) -> None:
+    try:
+        images_at_once(config, 1)
+    except QvitError as error:
+        raise QvitError(f"{part}: {problem}" for problem in error.problems) from None
 
 
 def _space(settings: PipelineSettings) -> SearchSpace:

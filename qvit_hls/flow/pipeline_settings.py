@@ -156,6 +156,8 @@ class PipelineSettings(_Settings):
                     f"{name}.float_share is {config.float_share:g}, which leaves no steps with quantization; "
                     "it should be less."
                 )
+        if len(set(self.engines)) < len(self.engines):
+            yield f"engines is {list(self.engines)}; each should be named once."
         if self.proof.cosim_images and "rtl" not in self.engines:
             yield (
                 f"proof.cosim_images is {self.proof.cosim_images}, and engines has no rtl; "

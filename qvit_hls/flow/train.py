@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,14 +166,7 @@ def _data(
 ) -> tuple[Source, Source | None, Preparation]:
     """Images for training and validation, checked on the first of each."""
     shape = network.config(network.largest()) if isinstance(network, SearchSpace) else network
-    mean = config.mean or shape.mean or (0.5,) * shape.channels
-    std = config.std or shape.std or (0.5,) * shape.channels
-    problems = [
-        f"training.{name} has {len(values)} values; the network has {shape.channels} channels, and there "
-        "should be one for each."
-        for name, values in (("mean", mean), ("std", std))
-        if len(values) != shape.channels
-    ]
+    problems = list(_normalisation_problems(shape, config, "training"))
     sources: list[Source | None] = [None, None]
     for i, name in enumerate((data, validation)):
         if name is not None:
@@ -184,12 +177,59 @@ def _data(
     source, validation_source = sources
     if problems or source is None:
         raise QvitError(problems)
+    validations = [] if validation_source is None else [validation_source]
+    return source, validation_source, checked_preparation(shape, config, source, validations)
+
+
+def checked_preparation(
+    shape: VitConfig,
+    config: TrainingConfig,
+    source: Source,
+    validations: Sequence[Source] = (),
+    origin: str = "training",
+) -> Preparation:
+    """How a run prepares its images; tried on the first one of each source.
+
+    Args:
+        shape: what the network takes.
+        source: training images.
+        validations: images that are not augmented.
+        origin: what the settings belong to, for messages.
+
+    Raises:
+        QvitError: settings or images that the network cannot take; every problem found.
+    """
+    if problems := list(_normalisation_problems(shape, config, origin)):
+        raise QvitError(problems)
+    mean, std = _normalisation(shape, config)
     preparation = Preparation(shape.image_size, shape.channels, mean, std)
-    picture, _ = source.item(0)
-    preparation.training([picture], config.augmentation, [generator(config.seed, "check")])
-    if validation_source is not None:
-        preparation.validation(validation_source.item(0)[0])
-    return source, validation_source, preparation
+    for place, images in enumerate((source, *validations)):
+        try:
+            picture, _ = images.item(0)
+            if place == 0:
+                preparation.training([picture], config.augmentation, [generator(config.seed, "check")])
+            else:
+                preparation.validation(picture)
+        except QvitError as error:
+            problems += [f"{images.origin}: {problem}" for problem in error.problems]
+    if problems:
+        raise QvitError(problems)
+    return preparation
+
+
+def _normalisation(shape: VitConfig, config: TrainingConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of pixels: the settings', or the network's, or 0.5."""
+    grey = (0.5,) * shape.channels
+    return config.mean or shape.mean or grey, config.std or shape.std or grey
+
+
+def _normalisation_problems(shape: VitConfig, config: TrainingConfig, origin: str) -> Iterator[str]:
+    for name, values in zip(("mean", "std"), _normalisation(shape, config), strict=True):
+        if len(values) != shape.channels:
+            yield (
+                f"{origin}.{name} has {len(values)} values; the network has {shape.channels} channels, and "
+                "there should be one for each."
+            )
 
 
 def _objective(

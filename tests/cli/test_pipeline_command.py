@@ -200,6 +200,20 @@ def test_everything_wrong_is_said_and_nothing_written(qvit_hls: Run, made: tuple
         f"{folder}/validation.npz holds 48 images, but 99 are asked for.",
         f"There is no {folder}/nothing; data is an .npz file, a folder of images, or hf:NAME.",
     ]  # fmt: skip
+    np.savez(folder / "wide.npz", images=np.zeros((48, 1, 4, 5)), labels=np.zeros(48, int))
+    assert refused({
+        **RUN, "data": {**RUN["data"], "test": "wide.npz"},
+        "tune": {"steps": 2, "batch_size": 3, "augmentation": "deit", "mean": [0.5, 0.5], "std": [1, 1]},
+    }) == [
+        f"{folder}/wide.npz: An image has the shape [1, 4, 5]; the network takes [1, 4, 4].",
+        "tune: batch_size is 3, for 1 processes with 1 parts each, and images are mixed in groups of 2; "
+        "it should be a multiple of 2.",
+        "tune.mean has 2 values; the network has 1 channels, and there should be one for each.",
+        "tune.std has 2 values; the network has 1 channels, and there should be one for each.",
+    ]  # fmt: skip
+    assert refused({**RUN, "engines": ["rtl", "hls", "rtl"]}) == [
+        "pipeline: engines is ['rtl', 'hls', 'rtl']; each should be named once."
+    ]
     assert refused({**RUN, "engines": ["hls"], "proof": {"cosim_images": 1}}) == [
         "pipeline: proof.cosim_images is 1, and engines has no rtl; only its projects can be simulated so."
     ]
@@ -209,3 +223,20 @@ def test_everything_wrong_is_said_and_nothing_written(qvit_hls: Run, made: tuple
         missing.stderr
         == f"error: There is no file {folder}/no.yaml; it should be a YAML file of a pipeline.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("search", "problem"),
+    [
+        ({"target_fps": [20000, 1e9]}, "The target of 1e+09 frames per second is out of reach: "),
+        ({"accelerator": "4,8,3"}, "tile 4,8,3 cannot be built: "),
+    ],
+)
+def test_what_the_search_would_refuse_is_said_before_the_training(
+    qvit_hls: Run, made: tuple[Path, Result], search: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    folder, _ = made
+    (folder / "beyond.yaml").write_text(yaml.safe_dump({**RUN, "search": {**RUN["search"], **search}}))
+    result = qvit_hls("pipeline", folder / "beyond.yaml", "-o", tmp_path / "out", "--quiet")
+    assert result.exit_code == 1 and result.stderr.startswith(f"error: {problem}"), result.output
+    assert not list(tmp_path.rglob("*.pt"))
