@@ -19,24 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from networks import Budget, Laboratory
+from networks import Budget
 from report import pictures, summary, tables
 from rich.console import Console
-from studies import STUDIES
+from studies import STUDIES, run_study, train_supernet
 
 from qvit_hls.flow.output import write_file, write_json
 
 _ROOT = Path(__file__).parents[2]
-
-
-def _supernet(folder: Path, data: Path, budget: Budget, seed: int, layer_scale: bool) -> None:
-    torch.set_num_threads(1)
-    Laboratory(folder, data, budget).supernet(seed, layer_scale=layer_scale)
-
-
-def _study(folder: Path, data: Path, budget: Budget, name: str, seed: int) -> dict[str, Any]:
-    torch.set_num_threads(1)
-    return STUDIES[name](Laboratory(folder, data, budget), seed)
 
 
 def main() -> None:
@@ -56,7 +46,7 @@ def main() -> None:
     results: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in studies}
     with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
         trained = {
-            pool.submit(_supernet, *common, seed, scaled): f"supernet, seed {seed}, layer scale {scaled}"
+            pool.submit(train_supernet, *common, seed, scaled): f"supernet, seed {seed}, layer scale {scaled}"
             for seed in seeds
             for scaled in ((True, False) if "layer_scale" in studies else (True,))
         }
@@ -64,7 +54,7 @@ def main() -> None:
             future.result()
             console.print(trained[future])
         running = {
-            pool.submit(_study, *common, name, seed): (name, seed) for seed in seeds for name in studies
+            pool.submit(run_study, *common, name, seed): (name, seed) for seed in seeds for name in studies
         }
         for future in as_completed(running):
             name, seed = running[future]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from networks import Laboratory, drawn_networks, space
+import torch
+from networks import Budget, Laboratory, drawn_networks, space
 from scipy import stats
 
 from qvit_hls.nets.subnet import Subnet
@@ -119,6 +121,18 @@ STUDIES: dict[str, Study] = {
     "search_methods": search_methods,
     "ranks": ranks,
 }
+
+
+def train_supernet(folder: Path, data: Path, budget: Budget, seed: int, layer_scale: bool) -> None:
+    """Train a supernet that several studies need, in a process of its own."""
+    torch.set_num_threads(1)
+    Laboratory(folder, data, budget).supernet(seed, layer_scale=layer_scale)
+
+
+def run_study(folder: Path, data: Path, budget: Budget, name: str, seed: int) -> dict[str, Any]:
+    """One study for one seed, in a process of its own."""
+    torch.set_num_threads(1)
+    return STUDIES[name](Laboratory(folder, data, budget), seed)
 
 
 def _ends() -> list[Subnet]:
