@@ -92,6 +92,7 @@ class Found:
 
     Attributes:
         picks: for each target in ascending order; None where no network that was evaluated reaches it.
+        row_bits: of each pick, 4 or 8 for every row of a layer, uint8 ``[rows]``, by layer; empty for none.
         history: how the search came on.
     """
 
@@ -100,6 +101,7 @@ class Found:
     hardware: Hardware
     records: tuple[Record, ...]
     picks: tuple[Pick | None, ...]
+    row_bits: tuple[dict[str, np.ndarray], ...]
     history: tuple[Generation, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -150,6 +152,7 @@ def search_networks(
     progress("picks", 1, 1)
     found = Found(
         request, worker.settings, worker.hardware, tuple(records), tuple(picked),
+        tuple({} if pick is None else _row_bits(supernet, pick.subnet) for pick in picked),
         tuple(worker.search.history()),
     )  # fmt: skip
     write_json(request.out / PICKS, found.to_json())
@@ -190,6 +193,10 @@ def _graph(supernet: Supernet, subnet: Subnet) -> Graph:
     config = network.config
     example = torch.zeros(1, config.channels, config.image_size, config.image_size)
     return integer_graph(network, example, supernet.space.name)
+
+
+def _row_bits(supernet: Supernet, subnet: Subnet) -> dict[str, np.ndarray]:
+    return {name: layer.row_bits.numpy() for name, layer, _ in supernet.extract(subnet).weight_layers()}
 
 
 # ---------------------------------------------------------------- one worker
@@ -289,6 +296,20 @@ def _target(request: SearchRequest) -> Target:
     if request.board is not None or request.clock_mhz is not None:
         raise QvitError(
             f"Board and clock are those of the accelerator in {folder}; leave out --board and --clock."
+        )
+    return built_target(folder)
+
+
+def built_target(folder: Path) -> Target:
+    """The accelerator of a project, which is named where a tile could be, with its board and clock.
+
+    Raises:
+        QvitError: there is no such folder, or it is not a project, or a damaged one.
+    """
+    if not folder.exists():
+        raise QvitError(
+            f"There is no folder {folder}; the accelerator should be a tile such as 16,32,8, or a folder "
+            "that qvit-hls gen wrote."
         )
     return Target.of_build(folder)
 

@@ -1,4 +1,4 @@
-"""Pictures of a search: its front, how it came on, and the precision of each layer of the picks."""
+"""Pictures of a search: its front, how it came on, and the precision of each row of the picks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from qvit_hls.errors import QvitError
 from qvit_hls.flow.search import Found
 from qvit_hls.nets.subnet import Subnet
+from qvit_hls.report.precision_map import draw_maps, plotly_maps, row_map
 from qvit_hls.search.front import dominance_ranks
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PAGE = "search.html"
 _RATE, _ACCURACY = "frames per second", "top-1 on validation images, %"
-_BITS, _SHARE = "average bits of a weight", "share of 8-bit rows"
+_BITS = "average bits of a weight"
 _TRIALS, _AREA = "networks evaluated", "hypervolume (accuracy x frames per second)"
 
 
@@ -30,9 +30,10 @@ class _Shown:
     Attributes:
         rate, accuracy, bits: of each trial, ``[n]``; accuracy in per cent.
         front: trials that no other beats in both, from slow to fast.
-        picks: trials that were picked, and the labels of their targets.
+        picks: trials that were picked.
+        titles: of the picks.
         layers: names of the layers of the deepest pick.
-        shares: of 8-bit rows, ``[layers, picks]``; NaN where a pick has no such layer.
+        maps: of the bits of each pick's rows, as ``row_map``.
     """
 
     rate: np.ndarray
@@ -40,9 +41,9 @@ class _Shown:
     bits: np.ndarray
     front: np.ndarray
     picks: np.ndarray
-    labels: list[str]
+    titles: list[str]
     layers: list[str]
-    shares: np.ndarray
+    maps: list[np.ndarray]
 
 
 def search_plots(found: Found) -> dict[str, bytes]:
@@ -58,8 +59,8 @@ def search_plots(found: Found) -> dict[str, bytes]:
 
     shown, files = _shown(found), {}
     for name, draw in (("front", _front), ("progress", _progress), ("precision", _precision)):
-        figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-        draw(found, shown, figure, axis)
+        figure = pyplot.figure(figsize=(7, 4.5), layout="constrained")
+        draw(found, shown, figure)
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=120, metadata={"Software": None})
         pyplot.close(figure)
@@ -75,22 +76,23 @@ def _shown(found: Found) -> _Shown:
     front = np.flatnonzero(dominance_ranks(np.stack([-accuracy, -rate], axis=1)) == 0)
     place = {record.number: index for index, record in enumerate(records)}
     picks = [pick for pick in found.picks if pick is not None]
-    each = [pick.subnet.layer_shares() for pick in picks]
-    deepest = max((list(shares) for shares in each), key=len, default=[])
+    row_bits = [bits for bits in found.row_bits if bits]
+    # The classifier comes last also where a deeper network has more blocks before it.
+    layers = max((list(bits) for bits in row_bits), key=len, default=[])
     return _Shown(
         rate=rate,
         accuracy=accuracy,
         bits=hardware.costs(rows).average_bits,
         front=front[np.argsort(rate[front], kind="stable")],
         picks=np.array([place[pick.trial] for pick in picks], np.int64),
-        labels=[f"{pick.target_fps:g}" for pick in picks],
-        # The classifier comes last also where a deeper network has more blocks before it.
-        layers=deepest,
-        shares=np.array([[shares.get(name, np.nan) for shares in each] for name in deepest], np.float64),
+        titles=[f"{pick.target_fps:,g} frames per second, {pick.average_bits:.2f} bits" for pick in picks],
+        layers=layers,
+        maps=[row_map(layers, bits) for bits in row_bits],
     )
 
 
-def _front(found: Found, shown: _Shown, figure: Figure, axis: Axes) -> None:
+def _front(found: Found, shown: _Shown, figure: Figure) -> None:
+    axis = figure.subplots()
     points = axis.scatter(shown.rate, shown.accuracy, c=shown.bits, s=14, vmin=4, vmax=8)
     axis.plot(shown.rate[shown.front], shown.accuracy[shown.front], color="0.4", linewidth=1, label="front")
     for index, fps in enumerate(found.settings.targets):
@@ -103,7 +105,8 @@ def _front(found: Found, shown: _Shown, figure: Figure, axis: Axes) -> None:
     axis.legend(loc="lower left")
 
 
-def _progress(found: Found, shown: _Shown, figure: Figure, axis: Axes) -> None:
+def _progress(found: Found, shown: _Shown, figure: Figure) -> None:
+    axis = figure.subplots()
     for stage in dict.fromkeys(generation.stage for generation in found.history):
         here = [generation for generation in found.history if generation.stage == stage]
         axis.plot([g.trials for g in here], [g.hypervolume for g in here], marker=".", label=stage)
@@ -113,14 +116,8 @@ def _progress(found: Found, shown: _Shown, figure: Figure, axis: Axes) -> None:
     axis.legend(loc="lower right")
 
 
-def _precision(found: Found, shown: _Shown, figure: Figure, axis: Axes) -> None:
-    figure.set_size_inches(max(7.0, 0.16 * len(shown.layers)), 1.8 + 0.4 * len(shown.labels))
-    if len(shown.labels):
-        image = axis.imshow(shown.shares.T, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        figure.colorbar(image, label=_SHARE)
-    axis.set_yticks(range(len(shown.labels)), shown.labels)
-    axis.set_xticks(range(len(shown.layers)), shown.layers, rotation=90, fontsize=6)
-    axis.set_ylabel("target, " + _RATE)
+def _precision(found: Found, shown: _Shown, figure: Figure) -> None:
+    draw_maps(figure, shown.titles, shown.layers, shown.maps)
 
 
 def _page(found: Found, shown: _Shown) -> bytes:
@@ -142,7 +139,7 @@ def _page(found: Found, shown: _Shown) -> bytes:
                     name="networks"),
             scatter(x=shown.rate[shown.front], y=shown.accuracy[shown.front], mode="lines", name="front"),
             scatter(x=shown.rate[shown.picks], y=shown.accuracy[shown.picks], mode="markers", name="picks",
-                    marker={"symbol": "star", "size": 14}, text=[f"target {fps}" for fps in shown.labels]),
+                    marker={"symbol": "star", "size": 14}, text=shown.titles),
         ]
     )  # fmt: skip
     for fps in found.settings.targets:
@@ -154,21 +151,16 @@ def _page(found: Found, shown: _Shown) -> bytes:
             for stage in dict.fromkeys(generation.stage for generation in found.history)
         ]
     )  # fmt: skip
-    precision = graph_objects.Figure(
-        graph_objects.Heatmap(
-            z=shown.shares.T, x=shown.layers, y=shown.labels, zmin=0, zmax=1, colorbar={"title": _SHARE}
-        )
-    )
-    figures: list[tuple[Any, str, str, str]] = [
-        (front, "Accuracy against frames per second", _RATE, _ACCURACY),
-        (progress, "Progress", _TRIALS, _AREA),
-        (precision, "Precision of each layer", "layer", "target, " + _RATE),
+    front.update_layout(xaxis_title=_RATE, yaxis_title=_ACCURACY)
+    progress.update_layout(xaxis_title=_TRIALS, yaxis_title=_AREA)
+    figures: list[tuple[Any, str]] = [
+        (front, "Accuracy against frames per second"),
+        (progress, "Progress"),
+        (plotly_maps(shown.titles, shown.layers, shown.maps), "Bits of each row of each layer"),
     ]
     parts = []
-    for index, (figure, title, x, y) in enumerate(figures):
-        figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, legend={"orientation": "h"})
-        if index == 2:
-            figure.update_yaxes(type="category")
+    for index, (figure, title) in enumerate(figures):
+        figure.update_layout(title=title, legend={"orientation": "h"})
         script = index == 0  # once for all
         parts.append(
             plotly_io.to_html(figure, include_plotlyjs=script, full_html=False, div_id=f"figure{index}")
