@@ -154,19 +154,21 @@ def fake_softmax(scores: Tensor, step: Tensor) -> Tensor:
     """Softmax over the last dimension with the integer softmax's exponents.
 
     ``n = round((max - x) / step)``, ``e = floor(119 * exp(-step * min(n, 255)) + 1/2)``,
-    ``y = e / sum(e)``.
+    ``y = e / sum(e)``. Where a row's maximum is not finite, the row is NaN.
 
     Args:
         scores: float ``[..., keys]``, already on the grid of ``step``.
         step: 0-d positive float.
     """
-    distance = round_half_up((scores.amax(dim=-1, keepdim=True) - scores) / step)
+    peak = scores.amax(dim=-1, keepdim=True)
+    distance = round_half_up((peak - scores) / step)
     distance.clamp_(max=EXPONENT_TABLE_SIZE - 1)
     # The table is made in double precision, as the exported one is, so that both hold the same integers.
     codes = torch.arange(EXPONENT_TABLE_SIZE, dtype=torch.float64, device=scores.device)
     table = round_half_up(EXPONENT_LEVELS * torch.exp(-step.double() * codes)).to(scores.dtype)
-    exponents = table[distance.to(torch.int32)]
-    return exponents / exponents.sum(dim=-1, keepdim=True)
+    # A network that diverges should have a NaN loss, which is reported, not an index outside the table.
+    exponents = table[distance.to(torch.int32).clamp_(min=0)]
+    return exponents / (exponents.sum(dim=-1, keepdim=True) + 0 * peak)
 
 
 @fake_softmax.register_fake

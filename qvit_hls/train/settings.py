@@ -17,6 +17,10 @@ CountOrNone = Annotated[int, Field(strict=True, ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+#: Larger ones overflow in the optimizer.
+LearningRate = Annotated[float, Field(gt=0, le=1e6)]
+#: What PyTorch's generator takes.
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
 
 
 class _Settings(BaseModel):
@@ -116,7 +120,7 @@ class TrainingConfig(_Settings):
     A run that is resumed has the same settings; only those of ``OPERATIONAL`` may change.
     """
 
-    seed: CountOrNone = 0
+    seed: Seed = 0
     #: Optimizer's steps, both phases together.
     steps: Count
     #: Share of the steps in float; 0 quantizes from the first step.
@@ -127,9 +131,9 @@ class TrainingConfig(_Settings):
     accumulation: Count = 1
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
-    learning_rate: Positive = 1e-3
+    learning_rate: LearningRate = 1e-3
     #: Of the quantized phase; None for that of the float phase.
-    quantized_learning_rate: Positive | None = None
+    quantized_learning_rate: LearningRate | None = None
     #: Of each phase.
     warmup_steps: CountOrNone = 0
     weight_decay: Amount = 0.05

@@ -30,6 +30,8 @@ from qvit_hls.train.settings import Phase, TrainingConfig
 from qvit_hls.train.sources import Source
 
 CHECKPOINTS = "checkpoints"
+#: What to do where a run has diverged.
+_ADVICE = "Begin again with a lower learning rate or a longer warm-up."
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class Trainer:
             resumed: where to go on; it has been checked against this run.
 
         Raises:
-            QvitError: an image cannot be read, the batch cannot be divided, or the loss is not finite.
+            QvitError: an image cannot be read, the batch cannot be divided, or the run has diverged: the loss
+                or a tensor of the model is not finite. No such model becomes a checkpoint.
         """
         step = 0 if resumed is None else resumed.step
         with ExitStack() as stack:
@@ -135,6 +138,7 @@ class Trainer:
             self._processes.share_state(self._model)
         else:
             self._objective.set_quantization(False)
+        self._check_finite(phase.start)
         if self._average is not None:
             self._average = ParameterAverage(self._model, self._config.ema_decay)
         self._groups = parameter_groups(self._model)
@@ -221,10 +225,19 @@ class Trainer:
         values = dict(zip(losses, total.tolist(), strict=True))
         if not math.isfinite(values["loss"]):
             raise QvitError(
-                f"The loss is {values['loss']} after {step} steps; it should be finite. Begin again with a "
-                "lower learning rate or a longer warm-up."
+                f"The loss is {values['loss']} after {step} steps; it should be finite. {_ADVICE}"
             )
         return values
+
+    def _check_finite(self, step: int) -> None:
+        # Every process looks, and all see the same. Losses do not tell: not all are looked at, and the last
+        # one may be finite where its update is not.
+        tensors = self._model.state_dict()
+        if bad := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+            raise QvitError(
+                f"{len(bad)} of {len(tensors)} tensors have NaN or infinite values after {step} steps, the "
+                f"first is {bad[0]}; all should be finite. {_ADVICE}"
+            )
 
     def _validate(self, step: int) -> None:
         found = self.accuracies()
@@ -256,6 +269,7 @@ class Trainer:
     # ------------------------------------------------------------ checkpoints
 
     def _save(self, step: int) -> None:
+        self._check_finite(step)
         if self._folder is None:
             return
         if self._processes.main:

@@ -61,6 +61,13 @@ def test_softmax_uses_tabulated_exponents(seed: int, keys: int, step: float) -> 
         assert torch.equal(probabilities, torch.tensor(e, dtype=torch.float32) / sum(e))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_softmax_of_what_is_not_finite_is_nan(bad: float) -> None:
+    got = fake_softmax(torch.tensor([[0.0, bad, 1.0], [0.0, 1.0, -math.inf]]), torch.tensor(1 / 32))
+    assert bool(got[0].isnan().all())
+    assert bool(got[1].isfinite().all())
+
+
 def test_gradient_passes_inside_the_range_and_stops_outside() -> None:
     x = torch.tensor([0.3, 6.9, 7.6, -20.0], requires_grad=True)
     fake_quantize(x, torch.tensor(1.0), 7).sum().backward()

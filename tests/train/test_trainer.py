@@ -21,11 +21,12 @@ from qvit_hls.errors import QvitError
 from qvit_hls.nets.supernet import Supernet
 from qvit_hls.nets.vit import QuantVisionTransformer
 from qvit_hls.quant.modules import ActivationQuantizer, Mode
+from qvit_hls.train.checkpoint import checkpoint_paths, load_checkpoint
 from qvit_hls.train.evaluation import predict
 from qvit_hls.train.metrics import read_metrics
 from qvit_hls.train.objective import NetworkObjective, soft_cross_entropy
 from qvit_hls.train.optimizer import learning_rate, parameter_groups
-from qvit_hls.train.settings import Phase, TrainingConfig
+from qvit_hls.train.settings import Phase, TrainingConfig, parse_training
 
 
 def test_a_network_learns_in_float_and_then_quantized(tmp_path: Path) -> None:
@@ -191,11 +192,36 @@ def test_a_supernet_learns_in_sixteen_bits(precision: str) -> None:
     assert all(p.dtype == torch.float32 for p in objective.model.parameters())
 
 
-def test_a_loss_that_is_no_number_stops_the_run() -> None:
-    config = settings(learning_rate=1e30, ema_decay=0, float_share=1)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"float_share": 1},
+        {"float_share": 0},
+        # What the float phase has spoilt without a look at its loss is not quantized.
+        {"float_share": 0.5, "log_every": 100, "checkpoint_every": 100},
+        # A single step, whose loss is still finite.
+        {"float_share": 0, "steps": 1},
+    ],
+)
+def test_a_run_that_diverges_stops_and_keeps_no_such_network(
+    changes: dict[str, object], tmp_path: Path
+) -> None:
+    config = settings(weight_decay=1e38, learning_rate=1e6, ema_decay=0, **changes)
     with pytest.raises(QvitError) as error:
-        run(network_objective(config), config)
+        run(network_objective(config), config, tmp_path)
     assert "should be finite" in str(error.value) and "lower learning rate" in str(error.value)
+    kept = [load_checkpoint(path) for path in checkpoint_paths(tmp_path / "checkpoints")]
+    assert kept and all(bool(t.isfinite().all()) for checkpoint in kept for t in checkpoint.tensors.values())
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "quantized_learning_rate"])
+def test_learning_rates_that_overflow_and_seeds_that_are_too_large_are_refused(name: str) -> None:
+    with pytest.raises(QvitError) as error:
+        parse_training({"steps": 1, name: 1e30, "seed": 2**64}, "training")
+    assert set(error.value.problems) == {
+        f"training.{name} is 1e+30; it should be less than or equal to 1000000.",
+        "training.seed is 18446744073709551616; it should be less than 18446744073709551616.",
+    }
 
 
 def test_prediction_leaves_the_mode_alone() -> None:
