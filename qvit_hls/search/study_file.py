@@ -128,9 +128,10 @@ def _check(path: Path) -> None:
     except sqlite3.DatabaseError as error:
         state, tables = str(error), set()
     if state != "ok":
+        reason = " ".join(state.split())
         raise QvitError(
-            f"The study {path} is damaged ({state}); it was left as it is. Restore it from a copy, or choose "
-            "another file or folder for the search."
+            f"The study {path} is damaged ({reason}); it was left as it is. Restore it from a copy, or "
+            "choose another file or folder for the search."
         )
     if not {"studies", "trials", "version_info"} <= tables:
         raise QvitError(

@@ -117,6 +117,11 @@ def test_what_cannot_be_searched_is_said(qvit_hls: Run, made: Path, tmp_path: Pa
     assert (none.exit_code, none.stderr) == (
         1, "error: The search has 0 trials; it should have at least 1.\n"
     )  # fmt: skip
+    two = qvit_hls(*_command(made, tmp_path / "b", "--accelerator", "16,32", "--target-fps", 1))
+    assert (two.exit_code, two.stderr) == (
+        1, "error: There is no folder 16,32; the accelerator should be a tile such as 16,32,8, or a folder "
+        "that qvit-hls gen wrote.\n"
+    )  # fmt: skip
     assert not (tmp_path / "b").exists()
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "study.db").write_text("something else")
