@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -44,18 +45,21 @@ def main() -> None:
     seeds, studies = list(dict.fromkeys(arguments.seeds)), list(dict.fromkeys(arguments.studies))
     common = arguments.out, arguments.data, budget
     results: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in studies}
+    kinds = (True, False) if "layer_scale" in studies else (True,)
     with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn")) as pool:
         trained = {
-            pool.submit(train_supernet, *common, seed, scaled): f"supernet, seed {seed}, layer scale {scaled}"
+            pool.submit(train_supernet, *common, seed, scaled): (seed, scaled)
             for seed in seeds
-            for scaled in ((True, False) if "layer_scale" in studies else (True,))
+            for scaled in kinds
         }
+        missing, running = Counter(seed for seed, _ in trained.values()), {}
         for future in as_completed(trained):
             future.result()
-            console.print(trained[future])
-        running = {
-            pool.submit(run_study, *common, name, seed): (name, seed) for seed in seeds for name in studies
-        }
+            seed, scaled = trained[future]
+            console.print(f"supernet, seed {seed}, {'with' if scaled else 'without'} layer scale")
+            missing[seed] -= 1
+            if not missing[seed]:
+                running |= {pool.submit(run_study, *common, name, seed): (name, seed) for name in studies}
         for future in as_completed(running):
             name, seed = running[future]
             results[name][seed] = future.result()
