@@ -128,7 +128,8 @@ class Search:
             records = self.study.records()
             before = [record for record in records if _place(record) < here]
             done = sum(record.stage == stage.index for record in before)
-            if done >= stage.trials:
+            # A later stage has begun, so this one is finished, with fewer trials where networks ran out.
+            if done >= stage.trials or any(record.stage > stage.index for record in records):
                 break
             # A later generation has begun, so this one is finished.
             if not any(_place(record) > here for record in records):

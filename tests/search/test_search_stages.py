@@ -168,6 +168,19 @@ def test_a_small_space_ends_the_search_early(hardware: Hardware, tmp_path: Path)
     assert len(records) == one.size == 3
 
 
+def test_a_small_space_that_is_searched_again_ends_too(hardware: Hardware, tmp_path: Path) -> None:
+    """Its first stage ran out of networks before it had its trials."""
+    few = small_space(
+        depth=[1], embed_dim=[8], heads=[1], head_dim=[4], mlp_ratio=[2], eight_bit_share=[0, 1],
+        activation_bits=[7],
+    )  # fmt: skip
+    tiny = Hardware(type(hardware.genome)(few), hardware.accelerators, hardware.board, 200)
+    first = _search(tiny, tmp_path / "study.db", 12).run(SmoothAccuracy())
+    assert [sum(record.stage == stage for record in first) for stage in (0, 1)] == [2, 6]
+    assert _search(tiny, tmp_path / "study.db", 12).run(SmoothAccuracy()) == first
+    assert len(_search(tiny, tmp_path / "study.db", 15).run(SmoothAccuracy())) == 11
+
+
 def test_settings_that_make_no_search_are_all_named(hardware: Hardware) -> None:
     with pytest.raises(QvitError) as refused:
         SearchSettings.of(hardware, "", targets=(0.0,), trials=0, mutation_rate=2.0)
