@@ -301,4 +301,5 @@ def _difference(name: str, found: object, wanted: object) -> str:
     """What differs between two searches, as a sentence; digests say nothing to people."""
     if name in DIGESTS:
         return f"it has another {DIGESTS[name]}."
-    return f"its {name.replace('_', ' ')} is {found!r}, not {wanted!r}."
+    verb = "are" if isinstance(wanted, list) else "is"
+    return f"its {name.replace('_', ' ')} {verb} {found!r}, not {wanted!r}."

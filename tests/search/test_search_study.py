@@ -179,7 +179,7 @@ def test_a_study_of_another_search_is_refused_with_all_that_differs(tmp_path: Pa
         SearchStudy(str(path), replace(SETTINGS, seed=2, targets=(1.0, 5.0)))
     end = "Search with the same, or choose another study."
     assert refused.value.problems == (
-        f"The study {path} is of another search: its targets is [1.0], not [1.0, 5.0]. {end}",
+        f"The study {path} is of another search: its targets are [1.0], not [1.0, 5.0]. {end}",
         f"The study {path} is of another search: its seed is 0, not 2. {end}",
     )
 
