@@ -63,9 +63,14 @@ class QuantizationRequest:
         """What to quantize to, and how.
 
         Raises:
-            QvitError: a setting is out of range, or two exclude each other; all are listed.
+            QvitError: a setting is out of range, two exclude each other, or a file to write is a folder; all
+                are listed.
         """
-        problems: list[str] = []
+        problems = [
+            f"{path} is a folder; it should be the name of a file to write."
+            for path in (self.out, self.report)
+            if path is not None and path.is_dir()
+        ]
         method, widths, budget = None, None, None
         try:
             method = method_named(self.method)
@@ -79,7 +84,7 @@ class QuantizationRequest:
             budget = self._budget()
         except QvitError as error:
             problems += error.problems
-        if method is None or widths is None or budget is None:
+        if problems or method is None or widths is None or budget is None:
             raise QvitError(problems)
         return QuantizationSettings(method, widths, budget)
 

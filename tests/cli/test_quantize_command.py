@@ -71,10 +71,11 @@ def test_all_wrong_settings_are_said_and_nothing_is_written(
     out = tmp_path / "q.pt"
     failed = qvit_hls(
         "quantize", files / "model.pt", "--calib", files / "images.npz", "-o", out, "--method", "magic",
-        "--bits", 3, "--avg-bits", 5, "--eight-bit-share", 0.5,
+        "--bits", 3, "--avg-bits", 5, "--eight-bit-share", 0.5, "--report", tmp_path,
     )  # fmt: skip
     assert failed.exit_code == 1
     assert failed.stderr.splitlines() == [
+        f"error: {tmp_path} is a folder; it should be the name of a file to write.",
         "error: There is no method magic; methods are auto, minmax, percentile, mse, easyquant, erq.",
         "error: The activation grid is to have 3 bits; it should have 4 to 8.",
         "error: --eight-bit-share and --avg-bits exclude each other; give one of them.",
