@@ -167,7 +167,7 @@ class Auto:
         return Recipe(LeastErrorRange(), "gram", cosine=self.search, correction=self.correction)
 
 
-#: The settings of each method by its name, in the order of their worth.
+#: The settings of each method by its name; the default first.
 METHODS: Mapping[str, type[Method]] = {
     method.name: method for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Erq)
 }
