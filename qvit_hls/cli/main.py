@@ -16,6 +16,7 @@ from qvit_hls.cli.explore import explore
 from qvit_hls.cli.gen import gen
 from qvit_hls.cli.mutate import mutate
 from qvit_hls.cli.pipeline import pipeline
+from qvit_hls.cli.quantize import quantize
 from qvit_hls.cli.search import search
 from qvit_hls.cli.train import train
 from qvit_hls.errors import QvitError
@@ -42,7 +43,8 @@ class _Verbs(click.Group):
 
 # The modules of the verbs import only click; torch and all else come in when a verb runs.
 @click.group(
-    cls=_Verbs, commands=[gen, csim, cosim, mutate, estimate, explore, train, search, pipeline, doctor]
+    cls=_Verbs,
+    commands=[quantize, gen, csim, cosim, mutate, estimate, explore, train, search, pipeline, doctor],
 )
 @click.version_option(__version__, prog_name="qvit-hls")
 def main() -> None:

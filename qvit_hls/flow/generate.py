@@ -15,6 +15,7 @@ from qvit_hls.codegen.plan import BuildPlan
 from qvit_hls.codegen.project import Origin, Vectors, build_plan
 from qvit_hls.errors import QvitError
 from qvit_hls.flow.build import read_build
+from qvit_hls.flow.graph_model import load_any_model
 from qvit_hls.flow.images import input_node, random_images
 from qvit_hls.flow.output import check_target, write_plan
 from qvit_hls.flow.threads import one_torch_thread
@@ -25,7 +26,8 @@ from qvit_hls.hw.explore.choose import choose_accelerator
 from qvit_hls.hw.explore.configuration import program_for
 from qvit_hls.hw.program import Program
 from qvit_hls.ir.graph import Graph
-from qvit_hls.nets.checkpoint import load_model
+from qvit_hls.ir.lowering import lower
+from qvit_hls.ir.pipeline import INTEGER_PASSES, run_passes
 
 DEFAULT_BOARD = "zcu102"
 #: Random images in a project's vectors: two, so that what one frame leaves behind shows in the next.
@@ -192,19 +194,23 @@ def golden_vectors(graph: Graph, seed: int) -> Vectors:
 
 
 def compile_model(model: Path, verify_passes: bool, progress: Progress) -> Graph:
-    """The integer graph of a model file: load, export, passes, lowering.
+    """The integer graph of a model file of either kind: load, export, passes, lowering.
 
     Raises:
         QvitError: the file is not a valid model, or the graph holds what the accelerator does not have.
     """
     progress("load model", 0, 1)
-    network = load_model(model)
+    network = load_any_model(model)
     progress("load model", 1, 1)
-    config = network.config
-    example = torch.zeros(1, config.channels, config.image_size, config.image_size)
     progress("export and lower", 0, 1)
     # A file name may be bytes that are no text, which no JSON file can hold.
     name = os.fsencode(model.stem).decode(errors="replace")
-    graph = integer_graph(network, example, name, verify_passes)
+    if isinstance(network, Graph):
+        quantized = Graph(name, network.nodes, network.outputs)
+        graph = run_passes(lower(quantized), INTEGER_PASSES, verify_passes)
+    else:
+        config = network.config
+        example = torch.zeros(1, config.channels, config.image_size, config.image_size)
+        graph = integer_graph(network, example, name, verify_passes)
     progress("export and lower", 1, 1)
     return graph

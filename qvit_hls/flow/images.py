@@ -75,9 +75,23 @@ def load_images(path: Path, graph: Graph, count: int | None = None) -> ImageSet:
     Raises:
         QvitError: everything that is wrong with the file.
     """
+    return read_images(path, input_node(graph).shape, graph[graph.outputs[0]].shape[-1], count)
+
+
+def read_images(path: Path, shape: tuple[int, ...], classes: int, count: int | None = None) -> ImageSet:
+    """As ``load_images``, for a network that is no graph yet.
+
+    Args:
+        path: file with ``images`` and, optionally, ``labels``.
+        shape: ``[C, H, W]`` of an image.
+        classes: labels are less than this.
+        count: take only the first ``count`` images.
+
+    Raises:
+        QvitError: everything that is wrong with the file.
+    """
     arrays = _read_npz(path)
     images, labels = arrays["images"], arrays.get("labels")
-    shape = input_node(graph).shape
     problems = []
     if images.dtype.kind not in "fiu":
         problems.append(f"{path}: 'images' has dtype {images.dtype}; it must be a floating-point array.")
@@ -98,7 +112,6 @@ def load_images(path: Path, graph: Graph, count: int | None = None) -> ImageSet:
             f"it must be one integer per image, shape {list(images.shape[:1])}."
         )
     elif labels is not None:
-        classes = graph[graph.outputs[0]].shape[-1]
         outside = np.flatnonzero((labels < 0) | (labels >= classes))
         if outside.size:
             problems.append(

@@ -28,6 +28,16 @@ def graph_files(graph: Graph) -> dict[str, bytes]:
     """The files of ``graph``: file name to contents; equal graphs give equal bytes.
 
     Raises:
+        ValueError: as ``graph_structure`` says.
+    """
+    text = json.dumps(graph_structure(graph), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return {STRUCTURE_FILE: text.encode(), ARRAYS_FILE: safetensors.numpy.save(graph_arrays(graph))}
+
+
+def graph_structure(graph: Graph) -> dict[str, Any]:
+    """What ``graph.json`` holds: plain values.
+
+    Raises:
         ValueError: an operation does not meet its signature, so the file could not be read again.
     """
     wrong = [
@@ -37,20 +47,22 @@ def graph_files(graph: Graph) -> dict[str, bytes]:
     ]
     if wrong:
         raise ValueError("; ".join(wrong))
-    structure = {
+    return {
         "spec_version": SPEC_VERSION,
         "name": graph.name,
         "outputs": list(graph.outputs),
         "nodes": [_node_record(node) for node in graph],
     }
-    arrays = {
+
+
+def graph_arrays(graph: Graph) -> dict[str, np.ndarray]:
+    """What ``graph.safetensors`` holds: every array by ``<node>/<attribute>``."""
+    return {
         f"{node.name}/{item.name}": np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C")
         for node in graph
         for item in fields(node.op)
         if isinstance(value := getattr(node.op, item.name), np.ndarray)
     }
-    text = json.dumps(structure, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    return {STRUCTURE_FILE: text.encode(), ARRAYS_FILE: safetensors.numpy.save(arrays)}
 
 
 def save_graph(graph: Graph, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -47,7 +48,45 @@ def read_graph(structure_path: Path, arrays_path: Path) -> Graph:
     ]
     if missing:
         raise QvitError(missing)
-    return _Reader(structure_path, arrays_path).graph()
+    return build_graph(
+        _parse_structure(structure_path), _parse_arrays(arrays_path), str(structure_path), str(arrays_path)
+    )
+
+
+def build_graph(
+    structure: object, arrays: Mapping[str, np.ndarray], structure_name: str, arrays_name: str
+) -> Graph:
+    """The graph that the parsed JSON ``structure`` and the arrays by ``<node>/<attribute>`` describe.
+
+    Args:
+        structure: as ``graph.json`` has it.
+        arrays: as ``graph.safetensors`` has them.
+        structure_name: what messages call the structure.
+        arrays_name: what messages call the arrays.
+
+    Raises:
+        QvitError: with every problem found, as :func:`qvit_hls.ir.file_format.load_graph` says.
+    """
+    return _Reader(structure_name, arrays_name, arrays).graph(structure)
+
+
+def _parse_structure(path: Path) -> object:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise QvitError(f"{path} is not valid JSON: {error}.") from error
+    except OSError as error:
+        raise QvitError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _parse_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return dict(safetensors.numpy.load(path.read_bytes()))
+    except OSError as error:
+        raise QvitError(f"{path} cannot be read: {error.strerror}.") from error
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise QvitError(f"{path} is not a valid safetensors file: {error}.") from error
 
 
 def _refuse_constant(name: str) -> None:
@@ -74,17 +113,16 @@ def _is(value: Any, form: str) -> bool:
 
 
 class _Reader:
-    """One reading: the parsed files, and the problems found so far."""
+    """One reading: the arrays, and the problems found so far."""
 
-    def __init__(self, structure_path: Path, arrays_path: Path) -> None:
-        self.structure_path, self.arrays_path = structure_path, arrays_path
+    def __init__(self, structure_name: str, arrays_name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        self.structure_name, self.arrays_name = structure_name, arrays_name
         self.problems: list[str] = []
         self.used_arrays: set[str] = set()
-        self.arrays: dict[str, np.ndarray] = {}
+        self.arrays = arrays
 
-    def graph(self) -> Graph:
-        structure = self._parse_structure()
-        self.arrays = self._parse_arrays()
+    def graph(self, parsed: object) -> Graph:
+        structure = self._checked_structure(parsed)
         shapes: dict[str, tuple[int, ...] | None] = {}
         nodes = []
         for position, record in enumerate(structure["nodes"]):
@@ -97,43 +135,27 @@ class _Reader:
         if not structure["outputs"]:
             self._report("The graph has no outputs.")
         for key in sorted(self.arrays.keys() - self.used_arrays):
-            self.problems.append(f"{self.arrays_path}: tensor {key} belongs to no attribute of any node.")
+            self.problems.append(f"{self.arrays_name}: tensor {key} belongs to no attribute of any node.")
         if self.problems:
             raise QvitError(self.problems)
         return Graph(structure["name"], tuple(nodes), tuple(structure["outputs"]))
 
     def _report(self, sentence: str) -> None:
-        self.problems.append(f"{self.structure_path}: {sentence}")
+        self.problems.append(f"{self.structure_name}: {sentence}")
 
-    def _parse_structure(self) -> dict[str, Any]:
-        path = self.structure_path
-        try:
-            text = path.read_text(encoding="utf-8")
-            structure = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise QvitError(f"{path} is not valid JSON: {error}.") from error
-        except OSError as error:
-            raise QvitError(f"{path} cannot be read: {error.strerror}.") from error
+    def _checked_structure(self, structure: object) -> dict[str, Any]:
         if not isinstance(structure, dict) or "spec_version" not in structure:
-            raise QvitError(f"{path} is not a graph: it has no spec_version.")
+            raise QvitError(f"{self.structure_name} is not a graph: it has no spec_version.")
         version = structure["spec_version"]
         if version != SPEC_VERSION or not _is(version, "an integer"):
             raise QvitError(
-                f"{path} has spec_version {version!r}, but this program reads version {SPEC_VERSION}."
+                f"{self.structure_name} has spec_version {version!r}, "
+                f"but this program reads version {SPEC_VERSION}."
             )
         self._check_keys("The graph", structure, _GRAPH_KEYS)
         if self.problems:
             raise QvitError(self.problems)
         return structure
-
-    def _parse_arrays(self) -> dict[str, np.ndarray]:
-        path = self.arrays_path
-        try:
-            return dict(safetensors.numpy.load(path.read_bytes()))
-        except OSError as error:
-            raise QvitError(f"{path} cannot be read: {error.strerror}.") from error
-        except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise QvitError(f"{path} is not a valid safetensors file: {error}.") from error
 
     def _check_keys(self, what: str, record: dict[str, Any], forms: dict[str, str]) -> bool:
         """Report missing, unknown and wrongly formed keys of ``record``; True when there are none."""
@@ -269,13 +291,13 @@ class _Reader:
             return None
         array = self.arrays.get(key)
         if array is None:
-            self.problems.append(f"{self.arrays_path}: tensor {key} is missing.")
+            self.problems.append(f"{self.arrays_name}: tensor {key} is missing.")
             return None
         dtype, shape = array.dtype.name, list(array.shape)
         if dtype != record["dtype"] or shape != record["shape"]:
             self.problems.append(
-                f"{self.arrays_path}: tensor {key} has dtype {dtype} and shape {shape}, "
-                f"but {self.structure_path.name} says {record['dtype']} and {record['shape']}."
+                f"{self.arrays_name}: tensor {key} has dtype {dtype} and shape {shape}, "
+                f"but {Path(self.structure_name).name} says {record['dtype']} and {record['shape']}."
             )
             return None
         return array

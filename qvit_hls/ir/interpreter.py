@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -32,12 +32,37 @@ def run(
         QvitError: number, shape or dtype of the inputs is wrong.
         OverflowError: an integer would leave the range in which the reference is exact.
     """
+    values: dict[str, Tensor] = {}
+    for node, _, value in steps(graph, inputs, keep=True):
+        if observe is not None:
+            observe(node, value)
+        values[node.name] = value
+    return values
+
+
+def steps(
+    graph: Graph, inputs: tuple[Tensor, ...], keep: bool = False
+) -> Iterator[tuple[Node, tuple[Tensor, ...], Tensor]]:
+    """Run ``graph`` on a batch, node by node; arithmetic and errors as in ``run``.
+
+    Gradients are as the caller has them: with an input that requires them, float values carry them.
+
+    Args:
+        graph: float or integer.
+        inputs: one tensor per input node, shape ``[batch, *node.shape]``.
+        keep: hold every value to the end; else each is forgotten after the last node that reads it.
+
+    Yields:
+        A node, the values that it read, and its value.
+    """
     _check_inputs(graph, inputs)
     dtype = torch.float64 if inputs and inputs[0].dtype == torch.float64 else torch.float32
     batch = inputs[0].shape[0] if inputs else 1
     remaining = iter(inputs)
+    last_reader = {name: node.name for node in graph for name in node.inputs}
     values: dict[str, Tensor] = {}
     for node in graph:
+        read = tuple(values[name] for name in node.inputs)
         if isinstance(node.op, Input):
             value = next(remaining).to(dtype)
         elif isinstance(node.op, QuantizedInput):
@@ -45,13 +70,15 @@ def run(
         elif isinstance(node.op, Constant):
             value = torch.from_numpy(node.op.value).to(dtype).expand(batch, *node.shape)
         else:
-            value = _evaluate(node, [values[name] for name in node.inputs])
+            value = _evaluate(node, read)
         if node.quant is not None and value.is_floating_point():
             value = fake_quantize(value, node.quant.scale, node.quant.qmax)
-        if observe is not None:
-            observe(node, value)
         values[node.name] = value
-    return values
+        yield node, read, value
+        if not keep:
+            for name in {*node.inputs, node.name}:
+                if last_reader.get(name, node.name) == node.name:
+                    values.pop(name, None)
 
 
 def quantize_input(node: Node, image: Tensor) -> Tensor:
@@ -64,7 +91,7 @@ def quantize_input(node: Node, image: Tensor) -> Tensor:
     return quantize(image.float(), node.quant.scale, node.quant.qmax).long()
 
 
-def _evaluate(node: Node, inputs: list[Tensor]) -> Tensor:
+def _evaluate(node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
     rule = _RULES.get(type(node.op))
     if rule is None:
         raise TypeError(f"{node.name}: no rule runs {type(node.op).__name__}")

@@ -5,20 +5,15 @@ The format is specified in docs/model-format.md.
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
-import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.config import VitConfig, parse_config
-from qvit_hls.nets.tensor_file import check_entries, file_tensors, write_tensor_file
+from qvit_hls.nets.tensor_file import check_entries, file_tensors, read_model_file, write_tensor_file
 from qvit_hls.nets.tensor_problems import tensor_problems
 from qvit_hls.nets.vit import QuantVisionTransformer
 from qvit_hls.quant.rows import MAX_BIAS_CODE
@@ -29,9 +24,6 @@ VERSION = 1
 _KEYS = ("format", "version", "config", "tensors")
 #: Rows with a fault that are listed one by one for each tensor; the others are counted.
 _LISTED_ROWS = 4
-
-#: First byte of a bare pickle, and of what torch.save wrote before version 1.6.
-_PICKLE = b"\x80"
 
 
 def save_model(model: QuantVisionTransformer, path: str | os.PathLike[str]) -> None:
@@ -56,8 +48,17 @@ def load_model(path: str | os.PathLike[str]) -> QuantVisionTransformer:
         QvitError: the file is missing, is no model file, holds anything but tensors and plain values, or
             describes a model that is not valid; every problem found.
     """
-    content = _read(Path(path))
+    return model_of(read_model_file(path), path)
+
+
+def model_of(content: object, path: str | os.PathLike[str]) -> QuantVisionTransformer:
+    """The model that ``content``, read from the file ``path``, describes; as ``load_model``.
+
+    Raises:
+        QvitError: it does not describe a valid model; every problem found.
+    """
     _check_header(content, path)
+    assert isinstance(content, dict)
     config = parse_config(content["config"])
     # Without memory: a file must not make us allocate what it does not itself contain.
     with torch.device("meta"):
@@ -76,44 +77,6 @@ def load_model(path: str | os.PathLike[str]) -> QuantVisionTransformer:
 
 
 # ---------------------------------------------------------------- the file
-
-
-def _read(path: Path) -> Any:
-    # The file is read here, not by torch, which reports damaged archives as failures of the file system.
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise QvitError(f"There is no model file {path}.") from None
-    except IsADirectoryError:
-        raise QvitError(f"{path} is a folder; it should be a model file such as model.pt.") from None
-    except OSError as error:
-        raise QvitError(f"The model file {path} cannot be read: {error.strerror or error}.") from None
-    if data.startswith(_PICKLE):
-        raise QvitError(
-            f"{path} is a plain pickle, which may contain code; it was not loaded. "
-            "A model file is an archive of tensors, as save_model writes it."
-        )
-    try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch names the first object that is not on its list of harmless ones; it did not run it.
-        found = re.search(r"GLOBAL (\S+)|Unsupported (?:class|global)[: ]+(\S+)", str(error))
-        if found:
-            name = (found[1] or found[2]).rstrip(".,")
-            raise QvitError(
-                f"{path} contains code or Python objects ({name}), which were not loaded; a model file holds "
-                "tensors and plain values only, as save_model writes it."
-            ) from None
-        raise QvitError(_not_a_checkpoint(path)) from None
-    except Exception:  # whatever a damaged archive or pickle makes the reader stumble over
-        raise QvitError(_not_a_checkpoint(path)) from None
-
-
-def _not_a_checkpoint(path: Path) -> str:
-    return (
-        f"{path} is not a model file, or it is truncated or damaged; "
-        "it should be a file that save_model wrote."
-    )
 
 
 def _check_header(content: object, path: str | os.PathLike[str]) -> None:

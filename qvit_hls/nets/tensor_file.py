@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +15,9 @@ import torch
 from torch import nn
 
 from qvit_hls.errors import QvitError
+
+#: First byte of a bare pickle, and of what torch.save wrote before version 1.6.
+_PICKLE = b"\x80"
 
 
 def file_tensors(module: nn.Module) -> dict[str, Any]:
@@ -40,6 +45,50 @@ def write_tensor_file(content: Mapping[str, Any], path: str | os.PathLike[str]) 
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def read_model_file(path: str | os.PathLike[str]) -> Any:
+    """What a model file holds: tensors and plain values, not looked at yet. Nothing in the file runs.
+
+    Raises:
+        QvitError: the file is missing, cannot be read, or holds anything else.
+    """
+    path = Path(path)
+    # The file is read here, not by torch, which reports damaged archives as failures of the file system.
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise QvitError(f"There is no model file {path}.") from None
+    except IsADirectoryError:
+        raise QvitError(f"{path} is a folder; it should be a model file such as model.pt.") from None
+    except OSError as error:
+        raise QvitError(f"The model file {path} cannot be read: {error.strerror or error}.") from None
+    if data.startswith(_PICKLE):
+        raise QvitError(
+            f"{path} is a plain pickle, which may contain code; it was not loaded. "
+            "A model file is an archive of tensors, as save_model writes it."
+        )
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch names the first object that is not on its list of harmless ones; it did not run it.
+        found = re.search(r"GLOBAL (\S+)|Unsupported (?:class|global)[: ]+(\S+)", str(error))
+        if found:
+            name = (found[1] or found[2]).rstrip(".,")
+            raise QvitError(
+                f"{path} contains code or Python objects ({name}), which were not loaded; a model file holds "
+                "tensors and plain values only, as save_model writes it."
+            ) from None
+        raise QvitError(_not_a_checkpoint(path)) from None
+    except Exception:  # whatever a damaged archive or pickle makes the reader stumble over
+        raise QvitError(_not_a_checkpoint(path)) from None
+
+
+def _not_a_checkpoint(path: Path) -> str:
+    return (
+        f"{path} is not a model file, or it is truncated or damaged; "
+        "it should be a file that save_model wrote."
+    )
 
 
 def check_entries(content: Mapping[Any, Any], keys: tuple[str, ...], path: str | os.PathLike[str]) -> None:

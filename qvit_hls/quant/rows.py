@@ -40,7 +40,7 @@ def search_row_scale(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """
     rows = weight.detach().flatten(1)
     qmax = weight_qmax(bits)
-    full_scale = _row_magnitude(rows) / qmax
+    full_scale = row_magnitude(rows) / qmax
     row_bits = torch.full((len(rows),), bits, dtype=torch.uint8, device=rows.device)
     best_scale = full_scale
     best_error = torch.full_like(full_scale, math.inf)
@@ -54,7 +54,7 @@ def search_row_scale(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     return best_scale, best_error
 
 
-def _row_magnitude(rows: Tensor) -> Tensor:
+def row_magnitude(rows: Tensor) -> Tensor:
     """Largest ``|w|`` of each row ``[rows]``; rows of zeros get the median of the others."""
     magnitude = rows.abs().amax(dim=1)
     positive = magnitude[magnitude > 0]

@@ -26,7 +26,19 @@ def test_help_lists_the_verbs_and_imports_nothing_heavy() -> None:
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     verbs = [line.split()[0] for line in output.partition("Commands:\n")[2].splitlines() if line[:2] == "  "]
     assert verbs == [
-        *("cosim", "csim", "doctor", "estimate", "explore", "gen", "mutate", "pipeline", "search", "train"),
+        *(
+            "cosim",
+            "csim",
+            "doctor",
+            "estimate",
+            "explore",
+            "gen",
+            "mutate",
+            "pipeline",
+            "quantize",
+            "search",
+            "train",
+        ),
     ]
     assert output.splitlines()[-1] == "[]"
 

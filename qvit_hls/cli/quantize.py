@@ -1,0 +1,75 @@
+"""``qvit-hls quantize``: from a float network to a model file on the accelerator's grids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qvit_hls.cli.options import model_argument
+
+
+@click.command(short_help="Quantize a float network after its training.")
+@model_argument
+@click.option("--calib", "calibration", type=click.Path(path_type=Path), required=True, metavar="IMAGES",
+              help="Calibration images: .npz file with 'images', or folder of image files.")  # fmt: skip
+@click.option("--images", type=click.IntRange(min=1), metavar="N", help="Take only the first N of them.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="FILE",
+              help="Model file to write.")  # fmt: skip
+@click.option("--method", default="auto", show_default=True, metavar="NAME",
+              help="auto, minmax, percentile, mse, easyquant or erq.")  # fmt: skip
+@click.option("--bits", type=int, default=7, show_default=True, metavar="A",
+              help="Bits of activations that enter matrix products, 4 to 8.")  # fmt: skip
+@click.option("--eight-bit-share", type=float, metavar="SHARE",
+              help="8-bit rows of every layer, 0 to 1; the others have 4 bits. [default: 0.25]")  # fmt: skip
+@click.option("--avg-bits", "average_bits", type=float, metavar="BITS",
+              help="Instead: bits of a weight on average, 4 to 8, over all layers.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz",
+              help="Images, perhaps labels, to compare on. [default: the calibration images]")  # fmt: skip
+@click.option("--report", type=click.Path(path_type=Path), metavar="PATH",
+              help="Write the comparison, layer by layer, as JSON.")  # fmt: skip
+@click.option("--cache", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Keep the calibration here: one that was stopped goes on.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="No progress and no table.")
+def quantize(
+    model: Path,
+    calibration: Path,
+    images: int | None,
+    out: Path,
+    method: str,
+    bits: int,
+    eight_bit_share: float | None,
+    average_bits: float | None,
+    data: Path | None,
+    report: Path | None,
+    cache: Path | None,
+    quiet: bool,
+) -> None:
+    """Quantize the float network MODEL.pt with a few images, without training.
+
+    MODEL.pt is a model file; its weights are taken as float numbers, its own quantization is ignored. FILE is
+    a model file too, which gen, estimate and explore take like any other. The integer graph is compared with
+    the float network, layer by layer.
+    """
+    from qvit_hls.cli.console import progress, results
+    from qvit_hls.flow.quantize import QuantizationRequest
+    from qvit_hls.flow.quantize import quantize as run
+    from qvit_hls.report.quantize import quantization_table
+
+    request = QuantizationRequest(
+        model=model,
+        calibration=calibration,
+        out=out,
+        images=images,
+        method=method,
+        bits=bits,
+        eight_bit_share=eight_bit_share,
+        average_bits=average_bits,
+        data=data,
+        report=report,
+        cache=cache,
+    )
+    with progress(quiet) as update:
+        result = run(request, update)
+    if not quiet:
+        results().print(quantization_table(result), soft_wrap=True)

@@ -1,0 +1,213 @@
+"""The verb ``quantize``: from a float network and a few images to a model file on the accelerator's grids."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qvit_hls.errors import QvitError
+from qvit_hls.flow.calibration_images import calibration_images
+from qvit_hls.flow.graph_model import load_any_model, save_graph_model
+from qvit_hls.flow.images import read_images
+from qvit_hls.flow.output import write_json
+from qvit_hls.flow.threads import one_torch_thread
+from qvit_hls.frontend.compile import float_graph
+from qvit_hls.ir.graph import Graph
+from qvit_hls.ir.lowering import lower
+from qvit_hls.ptq.calibration import Progress
+from qvit_hls.ptq.methods import method_named
+from qvit_hls.ptq.placement import BitWidths
+from qvit_hls.ptq.quality import Quality, compare
+from qvit_hls.ptq.quantize import QuantizationSettings, Quantized, quantize_graph
+from qvit_hls.ptq.rows import AverageBits, EightBitShare, RowBudget
+
+DEFAULT_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class QuantizationRequest:
+    """What the command asks for.
+
+    Attributes:
+        model: file of the float network.
+        calibration: .npz file with ``images``, or folder of image files.
+        out: the model file to write.
+        images: of ``calibration``, only the first so many; None: all.
+        method: name of the method.
+        bits: A, of operands of matrix products.
+        eight_bit_share: of the rows of each layer; None: 0.25, or what ``average_bits`` allows.
+        average_bits: of a weight over the whole network, instead of ``eight_bit_share``.
+        data: .npz file with images, and perhaps labels, to compare on; None: the calibration images.
+        report: JSON file to write; None: none.
+        cache: folder of the calibration cache; None: none.
+    """
+
+    model: Path
+    calibration: Path
+    out: Path
+    images: int | None = None
+    method: str = "auto"
+    bits: int = 7
+    eight_bit_share: float | None = None
+    average_bits: float | None = None
+    data: Path | None = None
+    report: Path | None = None
+    cache: Path | None = None
+
+    def settings(self) -> QuantizationSettings:
+        """What to quantize to, and how.
+
+        Raises:
+            QvitError: a setting is out of range, two exclude each other, or a file to write is a folder; all
+                are listed.
+        """
+        problems = [
+            f"{path} is a folder; it should be the name of a file to write."
+            for path in (self.out, self.report)
+            if path is not None and path.is_dir()
+        ]
+        method, widths, budget = None, None, None
+        try:
+            method = method_named(self.method)
+        except QvitError as error:
+            problems += error.problems
+        try:
+            widths = BitWidths(activation=self.bits)
+        except QvitError as error:
+            problems += error.problems
+        try:
+            budget = self._budget()
+        except QvitError as error:
+            problems += error.problems
+        if problems or method is None or widths is None or budget is None:
+            raise QvitError(problems)
+        return QuantizationSettings(method, widths, budget)
+
+    def _budget(self) -> RowBudget:
+        if self.average_bits is None:
+            return EightBitShare(DEFAULT_SHARE if self.eight_bit_share is None else self.eight_bit_share)
+        if self.eight_bit_share is not None:
+            raise QvitError("--eight-bit-share and --avg-bits exclude each other; give one of them.")
+        return AverageBits(self.average_bits)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizationResult:
+    """What quantize did.
+
+    Attributes:
+        request: what was asked for.
+        quantized: the network.
+        quality: how near it is to the float network.
+        calibration_images: how many were used.
+        origin: what it was compared on.
+    """
+
+    request: QuantizationRequest
+    quantized: Quantized
+    quality: Quality
+    calibration_images: int
+    origin: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The report: plain values."""
+        eight = {name: int((bits == 8).sum()) for name, bits in self.quantized.rows.items()}
+        return {
+            "model": str(self.request.model),
+            "method": self.request.method,
+            "activation_bits": self.request.bits,
+            "average_weight_bits": self.quantized.average_bits,
+            "calibration_images": self.calibration_images,
+            "compared_on": self.origin,
+            **self.quality.to_json(),
+            "rows": {
+                name: {"rows": len(bits), "eight_bit": eight[name]}
+                for name, bits in self.quantized.rows.items()
+            },
+        }
+
+
+def quantize_module(
+    module: nn.Module,
+    images: Tensor,
+    settings: QuantizationSettings | None = None,
+    *,
+    name: str = "model",
+    cache: Path | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> tuple[Graph, Quantized]:
+    """Quantize a float network in memory.
+
+    Args:
+        module: takes one float tensor and returns one; in evaluation mode.
+        images: calibration images ``[n, C, H, W]``, as the network takes them.
+        settings: defaults where left out.
+        name: of the graph.
+        cache: folder of the calibration cache.
+        progress: told how far each stage is.
+
+    Returns:
+        The float graph, and what was made of it; ``flow.graph_model.save_graph_model`` writes its graph.
+
+    Raises:
+        QvitError: the network uses what the IR does not have, or what ``ptq.quantize.quantize_graph`` says.
+    """
+    if images.dim() != 4 or not len(images):
+        raise QvitError(
+            f"Calibration images have shape {list(images.shape)}; it should be [n, channels, height, width] "
+            "with n at least 1."
+        )
+    progress("export", 0, 1)
+    graph = float_graph(module, torch.zeros_like(images[:1], dtype=torch.float32), name)
+    progress("export", 1, 1)
+    return graph, quantize_graph(graph, images, settings, cache, progress)
+
+
+@one_torch_thread()
+def quantize(
+    request: QuantizationRequest, progress: Progress = lambda stage, done, total: None
+) -> QuantizationResult:
+    """Quantize a network, compare it with the float one, and write model file and report.
+
+    Args:
+        request: what to do.
+        progress: told how far each stage is.
+
+    Raises:
+        QvitError: all problems of the stage that fails; then nothing is written.
+    """
+    settings = request.settings()
+    network = load_any_model(request.model)
+    if isinstance(network, Graph):
+        raise QvitError(
+            f"{request.model} is quantized already; post-training quantization starts from a float network."
+        )
+    network.set_quantization(False)
+    config = network.config
+    shape, classes = (config.channels, config.image_size, config.image_size), config.classes
+    calibration = calibration_images(request.calibration, config, request.images)
+    data = calibration if request.data is None else read_images(request.data, shape, classes)
+    images = torch.from_numpy(calibration.images)
+    name = os.fsencode(request.out.stem).decode(errors="replace")
+    graph, quantized = quantize_module(
+        network, images, settings, name=name, cache=request.cache, progress=progress
+    )
+    labels = None if data.labels is None else torch.from_numpy(data.labels)
+    integer = lower(quantized.graph)
+    quality = compare(
+        graph, quantized.graph, integer, torch.from_numpy(data.images), labels, progress=progress
+    )
+    result = QuantizationResult(request, quantized, quality, len(images), data.origin)
+    try:
+        request.out.parent.mkdir(parents=True, exist_ok=True)
+        save_graph_model(quantized.graph, request.out)
+    except OSError as error:
+        raise QvitError(f"The file {request.out} cannot be written: {error.strerror}.") from error
+    if request.report is not None:
+        write_json(request.report, result.to_json())
+    return result

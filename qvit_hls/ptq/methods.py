@@ -1,0 +1,184 @@
+"""The methods by name: one dataclass of settings for each, and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from qvit_hls.errors import QvitError
+from qvit_hls.ptq.cosine import CosineSearch
+from qvit_hls.ptq.ridge import RidgeCorrection
+from qvit_hls.ptq.rows import RowError
+from qvit_hls.ptq.scales import FullRange, LeastErrorRange, PercentileRange, RangeRule
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The parts of a method, in the order in which they run.
+
+    Attributes:
+        range_rule: first steps of the activations.
+        row_error: what the rows' steps and widths are chosen by.
+        search_rows: whether rows may clip their largest weights.
+        cosine: search that refines all steps, or None.
+        correction: of the weights, or None.
+    """
+
+    range_rule: RangeRule
+    row_error: RowError = "weight"
+    search_rows: bool = True
+    cosine: CosineSearch | None = None
+    correction: RidgeCorrection | None = None
+
+
+class Method(Protocol):
+    """Settings of a method."""
+
+    #: Name on the command line.
+    name: ClassVar[str]
+    #: Calibration images that it needs.
+    fewest_images: ClassVar[int]
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its parts."""
+
+
+@dataclass(frozen=True)
+class MinMax:
+    """Every range is covered, of activations as of weight rows."""
+
+    name: ClassVar[str] = "minmax"
+    fewest_images: ClassVar[int] = 1
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(FullRange(), search_rows=False)
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """Activations clip what is beyond a percentile of their magnitudes; rows have the least squared error.
+
+    Attributes:
+        percentile: 50 to 100.
+
+    Raises:
+        QvitError: it is outside.
+    """
+
+    name: ClassVar[str] = "percentile"
+    fewest_images: ClassVar[int] = 1
+    percentile: float = 99.9
+
+    def __post_init__(self) -> None:
+        if not 50 <= self.percentile <= 100:
+            raise QvitError(f"The percentile is {self.percentile:g}; it should be 50 to 100.")
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(PercentileRange(self.percentile))
+
+
+@dataclass(frozen=True)
+class LeastError:
+    """Activations have the least L_p error, rows the least squared error.
+
+    Attributes:
+        norm: p, greater than 0.
+
+    Raises:
+        QvitError: p is not greater than 0.
+    """
+
+    name: ClassVar[str] = "mse"
+    fewest_images: ClassVar[int] = 1
+    norm: float = 2.4
+
+    def __post_init__(self) -> None:
+        if not self.norm > 0:
+            raise QvitError(f"The norm is {self.norm:g}; it should be greater than 0.")
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(LeastErrorRange(self.norm))
+
+
+@dataclass(frozen=True)
+class EasyQuant:
+    """Steps of the largest cosine similarity of layer outputs, of weights and activations by turns.
+
+    Attributes:
+        search: its settings.
+    """
+
+    name: ClassVar[str] = "easyquant"
+    fewest_images: ClassVar[int] = 1
+    search: CosineSearch = field(default_factory=CosineSearch)
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``; the search starts from the least error."""
+        return Recipe(LeastErrorRange(), cosine=self.search)
+
+
+@dataclass(frozen=True)
+class Erq:
+    """Least-error steps, rows by their output error, and weights corrected by ridge regression.
+
+    Attributes:
+        correction: its settings.
+        row_error: what the rows' steps and widths are chosen by.
+    """
+
+    name: ClassVar[str] = "erq"
+    #: With fewer, the regression learns the images.
+    fewest_images: ClassVar[int] = 8
+    correction: RidgeCorrection = field(default_factory=RidgeCorrection)
+    row_error: RowError = "gram"
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(LeastErrorRange(), self.row_error, correction=self.correction)
+
+
+@dataclass(frozen=True)
+class Auto:
+    """The default: EasyQuant's steps of the activations and ERQ's weights.
+
+    Attributes:
+        search: settings of EasyQuant.
+        correction: settings of ERQ.
+    """
+
+    name: ClassVar[str] = "auto"
+    fewest_images: ClassVar[int] = 8
+    search: CosineSearch = field(default_factory=CosineSearch)
+    correction: RidgeCorrection = field(default_factory=RidgeCorrection)
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(LeastErrorRange(), "gram", cosine=self.search, correction=self.correction)
+
+
+#: The settings of each method by its name; the default first.
+METHODS: Mapping[str, type[Method]] = {
+    method.name: method for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Erq)
+}
+
+
+def method_named(name: str) -> Method:
+    """The method ``name`` with its default settings.
+
+    Raises:
+        QvitError: there is none; names those that there are.
+    """
+    if name not in METHODS:
+        raise QvitError(f"There is no method {name}; methods are {', '.join(METHODS)}.")
+    return METHODS[name]()

@@ -1,0 +1,136 @@
+"""The whole of post-training quantization: from a float graph and images to an annotated graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qvit_hls.ir.float_ops import Linear
+from qvit_hls.ir.graph import Graph
+from qvit_hls.ir.lowering import lower
+from qvit_hls.ptq.annotate import WeightRows, annotate
+from qvit_hls.ptq.calibration import CalibrationSettings, Progress, check_images, observe
+from qvit_hls.ptq.cosine import refine_steps
+from qvit_hls.ptq.methods import Auto, Method, Recipe
+from qvit_hls.ptq.observations import Observations
+from qvit_hls.ptq.placement import BitWidths, Placement, place
+from qvit_hls.ptq.ridge import correct_weights
+from qvit_hls.ptq.rows import EightBitShare, RowBudget, RowSteps, average_bits, choose_widths, search_rows
+from qvit_hls.ptq.scales import FullRange, find_steps
+
+
+@dataclass(frozen=True)
+class QuantizationSettings:
+    """What to quantize to, and how.
+
+    Attributes:
+        method: with its settings.
+        widths: bits of the activations.
+        budget: of 8-bit rows.
+        calibration: how the images run.
+    """
+
+    method: Method = field(default_factory=Auto)
+    widths: BitWidths = field(default_factory=BitWidths)
+    budget: RowBudget = field(default_factory=lambda: EightBitShare(0.25))
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A quantized network.
+
+    Attributes:
+        graph: annotated float graph, which ``ir.lowering.lower`` takes.
+        average_bits: of a weight.
+        rows: widths of the rows, uint8 ``[R]``, by linear layer.
+    """
+
+    graph: Graph
+    average_bits: float
+    rows: Mapping[str, Tensor]
+
+
+@torch.no_grad()
+def quantize_graph(
+    graph: Graph,
+    images: Tensor,
+    settings: QuantizationSettings | None = None,
+    cache: Path | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> Quantized:
+    """Quantize a float graph.
+
+    Args:
+        graph: float, after FLOAT_PASSES, without annotations.
+        images: calibration images, float ``[n, *shape of the input]``, as the network takes them.
+        settings: defaults where left out.
+        cache: folder in which calibration keeps what it has seen, to go on after a stop.
+        progress: told how far each stage is.
+
+    Raises:
+        QvitError: images that do not fit or are too few; a graph that has no integer counterpart; values that
+            are not finite, or always zero. All problems of the stage that fails.
+    """
+    settings = settings or QuantizationSettings()
+    recipe = settings.method.recipe
+    check_images(graph, images, settings.method.fewest_images)
+    placement = place(graph, settings.widths)
+    _check_lowering(graph, placement, images[:1], settings)
+    seen = observe(graph, placement, images, settings.calibration, cache, progress)
+    seen.check_ranges(placement)
+    steps = find_steps(graph, placement, seen, recipe.range_rule)
+    rows = _rows(_row_steps(graph, seen, recipe), settings.budget)
+    if recipe.cosine is not None:
+        steps, rows = refine_steps(graph, placement, images, steps, rows, recipe.cosine, progress)
+    if recipe.correction is not None:
+        graph = correct_weights(graph, placement, images, steps, rows, recipe.correction, progress)
+    columns = {node.name: node.op.weight.shape[1] for node in graph if isinstance(node.op, Linear)}
+    bits = {name: layer.bits for name, layer in rows.items()}
+    return Quantized(annotate(graph, placement, steps, rows), average_bits(bits, columns), bits)
+
+
+def _check_lowering(
+    graph: Graph, placement: Placement, image: Tensor, settings: QuantizationSettings
+) -> None:
+    """Lower the graph with the steps of one image: what its structure rules out shows before the work.
+
+    Raises:
+        QvitError: what lowering says.
+    """
+    seen = observe(graph, placement, image, settings.calibration)
+    for name, largest in seen.largest.items():
+        if not largest:
+            seen.largest[name] = torch.ones(())
+    steps = find_steps(graph, placement, seen, FullRange())
+    rows = _rows(_row_steps(graph, seen, Recipe(FullRange(), search_rows=False)), settings.budget)
+    lower(annotate(graph, placement, steps, rows))
+
+
+def _row_steps(graph: Graph, seen: Observations, recipe: Recipe) -> dict[str, RowSteps]:
+    found = {}
+    for node in graph:
+        if not isinstance(node.op, Linear):
+            continue
+        moments = None
+        if recipe.row_error != "weight":
+            moments = seen.moments[node.inputs[0]]
+            moments = moments.diagonal() if recipe.row_error == "diagonal" else moments
+        found[node.name] = search_rows(
+            torch.from_numpy(np.asarray(node.op.weight, np.float32)),
+            moments,
+            # Both are sums over tokens; what is wanted is one sum, of the products.
+            seen.sensitivity[node.name] / seen.tokens[node.inputs[0]],
+            full_range=not recipe.search_rows,
+        )
+    return found
+
+
+def _rows(layers: Mapping[str, RowSteps], budget: RowBudget) -> dict[str, WeightRows]:
+    widths = choose_widths(layers, budget)
+    return {name: WeightRows(widths[name], rows.chosen(widths[name])) for name, rows in layers.items()}
