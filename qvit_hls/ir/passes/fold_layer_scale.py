@@ -11,6 +11,7 @@ import numpy as np
 
 from qvit_hls.ir.float_ops import Linear, Scale
 from qvit_hls.ir.graph import Graph, Node
+from qvit_hls.ir.passes.linear_rows import scale_rows
 from qvit_hls.ir.passes.rewrite import Structure, substitute
 
 
@@ -33,18 +34,3 @@ def fold_layer_scale(graph: Graph) -> Graph:
         aliases[node.name] = linear.name
     removed: dict[str, list[Node]] = {name: [] for name in aliases}
     return substitute(graph, {**{name: [node] for name, node in folded.items()}, **removed}, aliases)
-
-
-def scale_rows(op: Linear, factor: np.ndarray) -> Linear:
-    """``op`` followed by a product with ``factor [rows]``, as one Linear in float64.
-
-    The grids are symmetric, so a negative factor's sign goes into the codes. A row with factor zero gets
-    zero codes and keeps its step, which must stay positive.
-    """
-    factor = factor.astype(np.float64)
-    weight = op.weight * factor[:, None]
-    bias = None if op.bias is None else op.bias * factor
-    if op.row_scale is None:
-        return Linear(weight, bias)
-    step = np.where(factor == 0, op.row_scale, op.row_scale * np.abs(factor))
-    return Linear(weight, bias, step, op.row_bits)
