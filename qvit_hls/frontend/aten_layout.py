@@ -48,6 +48,10 @@ def _reshape(b: GraphBuilder, node: fx.Node, x: Symbol, *_: Any, **__: Any) -> V
 
 @handles("aten.permute.default", any_batch_axis=True)
 def _permute(b: GraphBuilder, node: fx.Node, x: Symbol, dims: Sequence[int]) -> Value:
+    return _permuted(b, x, dims)
+
+
+def _permuted(b: GraphBuilder, x: Symbol, dims: Sequence[int]) -> Symbol:
     order = [d % (len(x.shape) + 1) for d in dims]
     batch_axis = order.index(x.batch_axis)
     kept = tuple(axis_without_batch(d, x) for d in order if d != x.batch_axis)
@@ -59,7 +63,7 @@ def _transpose(b: GraphBuilder, node: fx.Node, x: Symbol, dim0: int, dim1: int) 
     rank = len(x.shape) + 1
     order = list(range(rank))
     order[dim0 % rank], order[dim1 % rank] = order[dim1 % rank], order[dim0 % rank]
-    return _permute(b, node, x, order)
+    return _permuted(b, x, order)
 
 
 @handles("aten.expand.default", "aten.expand_as.default", any_batch_axis=True)

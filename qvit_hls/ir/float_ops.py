@@ -273,10 +273,8 @@ class AttentionScores(Op):
             f"{self.heads} heads over {q[-1]} and {k[-1]} channels",
         )
         shape = self.heads, q[0], k[0]
-        _need(
-            self.bias is None or self.bias.shape == shape,
-            f"bias of shape {list(np.shape(self.bias))} for scores of shape {list(shape)}",
-        )
+        bias = shape if self.bias is None else tuple(int(n) for n in self.bias.shape)
+        _need(bias == shape, f"bias of shape {list(bias)} for scores of shape {list(shape)}")
         return shape
 
 

@@ -79,10 +79,8 @@ def _part(linear: Node, chain: list[Node]) -> _Part | None:
             index = index.take(range(step.op.start, step.op.stop), step.op.axis)
         else:
             index = index.reshape(step.shape)
-    first = index[(0,) * index.ndim]
-    corner = (slice(None), *(0,) * (index.ndim - 1))
-    walks = [np.moveaxis(index, axis, 0)[corner] - first for axis in range(index.ndim)]
-    over_tokens = [len(walk) > 1 and not (walk % channels).any() for walk in walks]
+    edges = [np.moveaxis(index, axis, 0).reshape(index.shape[axis], -1)[:, 0] for axis in range(index.ndim)]
+    over_tokens = [len(edge) > 1 and not ((edge - edge[0]) % channels).any() for edge in edges]
     tokens = [axis for axis, is_token in enumerate(over_tokens) if is_token]
     others = [axis for axis, is_token in enumerate(over_tokens) if not is_token]
     split = (*(index.shape[axis] for axis in tokens), *(index.shape[axis] for axis in others))
@@ -107,9 +105,9 @@ def _rebuilt(linear: Node, ends: list[tuple[Node, _Part]]) -> dict[str, list[Nod
         shape = (*linear.shape[:-1], len(rows))
         replacements[linear.name].append(replace(linear, name=name, op=op, shape=shape))
     for end, part in ends:
-        rows, split = names[tuple(part.rows.tolist())], f"{end.name}.split"
+        source, split = names[tuple(part.rows.tolist())], f"{end.name}.split"
         replacements[end.name] = [
-            Node(split, Reshape(part.split), (rows,), part.split, source=linear.source),
+            Node(split, Reshape(part.split), (source,), part.split, source=linear.source),
             replace(end, op=Permute(part.order), inputs=(split,)),
         ]
     return replacements
