@@ -71,7 +71,7 @@ class GraphBuilder:
         return self.add(name, op, x, qmax=qmax)
 
     def embed(self, channels: int, prefix: int = 1, saturating: bool = False) -> str:
-        """The residual stream's start, ``embed``: patches behind their linear layer, and tokens before them."""
+        """The residual stream's start, ``embed``: patches behind their linear layer, tokens before them."""
         x = self.linear("patch_embed", "patches", channels, self.wide)
         tokens = self.shape(x)[0] + prefix
         reach = self.wide if saturating else self.wide // 3
