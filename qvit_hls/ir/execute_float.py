@@ -74,6 +74,9 @@ def _matmul(op: ops.MatMul, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _add(op: ops.Add, a: Tensor, b: Tensor) -> Tensor:
+    # Shapes broadcast without the batch, so dimensions that one lacks stand behind it.
+    rank = max(a.dim(), b.dim())
+    a, b = (x.reshape(x.shape[0], *(1,) * (rank - x.dim()), *x.shape[1:]) for x in (a, b))
     return a + b
 
 

@@ -58,7 +58,7 @@ def transformers_model(name: str) -> tuple[nn.Module, Tensor]:
 
 
 def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
 @torch.no_grad()

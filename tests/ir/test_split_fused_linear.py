@@ -67,7 +67,7 @@ def test_a_layer_that_is_also_read_whole_stays_beside_its_parts() -> None:
     draft("y", linear(6, 4), "x")
     draft("part", f.Slice(1, 2, 4), "y")
     graph = apply(split_fused_linear, draft.graph("y", "part"))
-    assert [node.name for node in graph] == ["x", "y", "y.0", "part"] or kinds(graph).count("linear") == 2
+    assert graph.outputs == ("y", "y.0") and len(graph.nodes) == 3
 
 
 def test_a_slice_of_tokens_stays() -> None:

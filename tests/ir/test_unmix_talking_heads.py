@@ -33,8 +33,8 @@ def attention(
         top = draft("biased", f.Add(), top, "position")
     top = mix(draft, "before", before, top)
     top = mix(draft, "behind", behind, draft("softmax", f.Softmax(), top))
-    draft("context", f.MatMul(), top, "v.heads")
-    draft("back", f.Permute((1, 0, 2)), "context")
+    draft("sums", f.MatMul(), top, "v.heads")
+    draft("back", f.Permute((1, 0, 2)), "sums")
     draft("merged", f.Reshape((TOKENS, HEADS * DIM)), "back")
     return draft.graph(draft("proj", linear(CHANNELS, HEADS * DIM), "merged"))
 
