@@ -235,8 +235,7 @@ def _unknown(message: str, name: str, known: list[str]) -> str:
 
 def _no_weights(model: str) -> str:
     return (
-        f"{model} has no weights, and nothing is downloaded; "
-        "give a safetensors file with all of its tensors as --weights."
+        f"{model} has no weights, and nothing is downloaded; give a safetensors file with all of its tensors."
     )
 
 

@@ -94,6 +94,27 @@ def test_lowering_names_the_second_classifier_s_token() -> None:
     ]
 
 
+def test_lowering_names_what_computes_and_not_what_only_moves_its_data() -> None:
+    per_head = "it normalises values of shape [3, 5, 16]; the engine normalises whole tokens."
+    product = "the product is not part of an attention of the form softmax(scale * q k^T) v over heads."
+    assert structure_problems("vit_tiny_patch16_224", qk_norm=True, depth=1) == [
+        f"blocks.0.attn.q_norm: {per_head}",
+        f"blocks.0.attn.k_norm: {per_head}",
+        f"blocks.0.attn.matmul: {product}",
+        "blocks.0.attn.scale: the factor does not follow a linear layer or attention scores directly.",
+        f"blocks.0.attn.matmul_1: {product}",
+    ]
+
+
+def test_lowering_says_why_a_layer_norm_s_weight_cannot_be_folded() -> None:
+    problems = structure_problems("vit_base_patch16_rpn_224", depth=1)
+    reason = "weight and bias cannot be folded into the next layers, because"
+    assert problems == [
+        f"blocks.0.norm1: {reason} blocks.0.add, which reads it, is no linear layer.",
+        f"blocks.0.norm2: {reason} blocks.0.add_1, which reads it, is no linear layer.",
+    ]
+
+
 def test_a_plain_vit_and_registers_lack_nothing() -> None:
     assert structure_problems("deit3_small_patch16_224") == []
     assert structure_problems("vit_small_patch14_reg4_dinov2") == []
