@@ -6,7 +6,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def importable_timm() -> object:
     """timm, also where torchvision's compiled part is of another build than torch.
 

@@ -14,6 +14,8 @@ from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.lowering import lower
 from qvit_hls.ir.pipeline import FLOAT_PASSES, run_passes
 
+pytestmark = pytest.mark.usefixtures("importable_timm")
+
 #: What is left of a supported model.
 FUSED = {
     *("input", "patches", "linear", "constant", "concat_tokens", "add", "layer_norm", "elementwise"),

@@ -14,11 +14,13 @@ from torch import nn
 from qvit_hls.errors import QvitError
 from qvit_hls.frontend.model_source import load_model
 
+pytestmark = pytest.mark.usefixtures("importable_timm")
+
 TINY = "vit_tiny_patch16_224"
 
 
 @pytest.fixture(scope="module")
-def tiny() -> nn.Module:
+def tiny(importable_timm: object) -> nn.Module:
     import timm
 
     return with_random_weights(timm.create_model(TINY, pretrained=False))
@@ -32,7 +34,7 @@ def tiny_weights(tiny: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="module")
-def saved_deit(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
+def saved_deit(importable_timm: object, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
     model, _ = transformers_model("DeiTForImageClassificationWithTeacher")
     folder = tmp_path_factory.mktemp("models") / "deit"
     model.save_pretrained(folder)  # type: ignore[operator]
