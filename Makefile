@@ -51,6 +51,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps timm torchvision  # with them, torchvision might replace PyTorch by another build
 	@touch $@
 
 install: $(VENV)/.installed

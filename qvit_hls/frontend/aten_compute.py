@@ -61,9 +61,7 @@ def _layer_norm(
 
 @handles("aten.softmax.int", "aten._softmax.default")
 def _softmax(b: GraphBuilder, node: fx.Node, x: Symbol, dim: int, dtype: object = None) -> Value:
-    require(
-        axis_without_batch(dim, len(x.shape) + 1) == len(x.shape) - 1, "over another dimension than the last"
-    )
+    require(axis_without_batch(dim, x) == len(x.shape) - 1, "over another dimension than the last")
     return b.emit(ops.Softmax(), x)
 
 
@@ -100,18 +98,35 @@ def _attention(
     q: Symbol,
     k: Symbol,
     v: Symbol,
-    attn_mask: object = None,
+    attn_mask: Value | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Value:
-    require(attn_mask is None and not is_causal and not enable_gqa, "with a mask or grouped queries")
+    require(not is_causal and not enable_gqa, "with a causal mask or grouped queries")
     rank = len(k.shape)
     keys = b.emit(ops.Permute((*range(rank - 2), rank - 1, rank - 2)), k)
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = b.emit(ops.Scale(np.array(factor)), b.emit(ops.MatMul(), q, keys))
+    if attn_mask is not None and not _hides_nothing(attn_mask):
+        scores = b.emit(ops.Add(), scores, _operand(b, scores, attn_mask))
     return b.emit(ops.MatMul(), b.emit(ops.Softmax(), scores), v)
+
+
+def _hides_nothing(mask: Value) -> bool:
+    """Whether an attention mask leaves all scores as they are; one that is added to them does not.
+
+    Raises:
+        Unsupported: the mask depends on the input or hides keys.
+    """
+    if isinstance(mask, Symbol):
+        raise Unsupported("with a mask that depends on the input")
+    if mask.tensor.dtype == torch.bool and bool(mask.tensor.all()):
+        return True
+    finite = mask.tensor.is_floating_point() and bool(mask.tensor.isfinite().all())
+    require(finite, "with a mask that hides keys; only finite numbers can be added to scores")
+    return False
 
 
 @handles("aten.add.Tensor")
@@ -123,15 +138,15 @@ def _add(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float, alp
     return b.emit(ops.Add(), x, _operand(b, x, y))
 
 
-def _operand(b: GraphBuilder, x: Symbol, y: Value | float) -> Value:
+def _operand(b: GraphBuilder, x: Symbol, y: Value | float) -> Symbol:
     """``y`` to be broadcast against ``x``: constants without their batch dimension."""
     if isinstance(y, Symbol):
         return y
     if not isinstance(y, Folded):
-        return Folded(torch.tensor(float(y)))
+        return b.constant(torch.tensor(float(y)))
     rank = len(x.shape) + 1
     require(y.tensor.dim() <= rank, "with a constant of more dimensions than its input")
-    return Folded(b.strip_batch(y.tensor, rank), y.origin)
+    return b.constant(b.strip_batch(y.tensor, rank), y.origin)
 
 
 @handles("aten.mul.Tensor")

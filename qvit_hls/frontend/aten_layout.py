@@ -1,15 +1,25 @@
-"""Handlers of the operators that move data, and of those that do nothing here."""
+"""Handlers of the operators that move data, and of those that do nothing here.
+
+All but those of tokens work wherever the batch dimension stands: the graph has none, so a handler only
+keeps track of its place.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import fx
 
-from qvit_hls.frontend.builder import GraphBuilder, Symbol, Value
-from qvit_hls.frontend.registry import axis_without_batch, handles, output_shape, require
+from qvit_hls.frontend.builder import GraphBuilder, Symbol, Unsupported, Value
+from qvit_hls.frontend.registry import axis_without_batch, handles, require, traced_shape
 from qvit_hls.ir import float_ops as ops
+
+_MOVES_BATCH = "where it moves or merges the batch dimension"
+
+# ---------------------------------------------------------------- reshapes and permutations
 
 
 @handles(
@@ -22,50 +32,74 @@ from qvit_hls.ir import float_ops as ops
     "aten.squeeze.dim",
     "aten.squeeze.dims",
     "aten.unsqueeze.default",
+    any_batch_axis=True,
 )
 def _reshape(b: GraphBuilder, node: fx.Node, x: Symbol, *_: Any, **__: Any) -> Value:
-    shape = output_shape(b, node)
-    return x if shape == x.shape else b.emit(ops.Reshape(shape), x)
+    traced = traced_shape(node)
+    before = math.prod(x.shape[: x.batch_axis])
+    # The batch dimension survives where as many elements stand in front of it as before; only one can.
+    axes = [i for i, n in enumerate(traced) if n == b.batch and math.prod(traced[:i]) == before]
+    require(bool(axes), _MOVES_BATCH)
+    shape = traced[: axes[0]] + traced[axes[0] + 1 :]
+    if shape == x.shape:
+        return replace(x, batch_axis=axes[0])
+    return b.emit(ops.Reshape(shape), x, batch_axis=axes[0])
 
 
-@handles("aten.permute.default")
+@handles("aten.permute.default", any_batch_axis=True)
 def _permute(b: GraphBuilder, node: fx.Node, x: Symbol, dims: Sequence[int]) -> Value:
-    rank = len(x.shape) + 1
-    order = [d % rank for d in dims]
-    require(order[0] == 0, "where it moves or merges the batch dimension")
-    return b.emit(ops.Permute(tuple(d - 1 for d in order[1:])), x)
+    return _permuted(b, x, dims)
 
 
-@handles("aten.transpose.int")
+def _permuted(b: GraphBuilder, x: Symbol, dims: Sequence[int]) -> Symbol:
+    order = [d % (len(x.shape) + 1) for d in dims]
+    batch_axis = order.index(x.batch_axis)
+    kept = tuple(axis_without_batch(d, x) for d in order if d != x.batch_axis)
+    return b.emit(ops.Permute(kept), x, batch_axis=batch_axis)
+
+
+@handles("aten.transpose.int", any_batch_axis=True)
 def _transpose(b: GraphBuilder, node: fx.Node, x: Symbol, dim0: int, dim1: int) -> Value:
     rank = len(x.shape) + 1
-    i, j = (axis_without_batch(d, rank) for d in (dim0, dim1))
-    order = list(range(rank - 1))
-    order[i], order[j] = j, i
-    return b.emit(ops.Permute(tuple(order)), x)
+    order = list(range(rank))
+    order[dim0 % rank], order[dim1 % rank] = order[dim1 % rank], order[dim0 % rank]
+    return _permuted(b, x, order)
 
 
-@handles("aten.expand.default", "aten.expand_as.default")
+@handles("aten.expand.default", "aten.expand_as.default", any_batch_axis=True)
 def _expand(b: GraphBuilder, node: fx.Node, x: Symbol, *_: Any, **__: Any) -> Value:
-    require(output_shape(b, node) == x.shape, "on a value that depends on the input")
+    same = (*x.shape[: x.batch_axis], b.batch, *x.shape[x.batch_axis :])
+    require(traced_shape(node) == same, "on a value that depends on the input")
     return x
 
 
-@handles("aten.cat.default")
-def _cat(b: GraphBuilder, node: fx.Node, parts: Sequence[Value], dim: int = 0) -> Value:
-    rank = len(node.meta["val"].shape)
-    require(rank == 3 and axis_without_batch(dim, rank) == 0, "along anything but the token dimension")
-    return b.emit(ops.ConcatTokens(), *parts)
+# ---------------------------------------------------------------- parts of a value
 
 
-@handles("aten.select.int")
+@handles("aten.select.int", any_batch_axis=True)
 def _select(b: GraphBuilder, node: fx.Node, x: Symbol, dim: int, index: int) -> Value:
-    require(len(x.shape) == 2 and axis_without_batch(dim, 3) == 0, "along anything but the token dimension")
-    token = b.emit(ops.TakeToken(index % x.shape[0]), x)
-    return b.emit(ops.Reshape(token.shape[1:]), token)
+    axis = axis_without_batch(dim, x)
+    return _element(b, x, axis, index % x.shape[axis])
 
 
-@handles("aten.slice.Tensor")
+def _element(b: GraphBuilder, x: Symbol, axis: int, index: int) -> Symbol:
+    """One element along an axis (batch excluded), without that axis."""
+    part = _part(b, x, axis, index, index + 1)
+    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    return b.emit(ops.Reshape(shape), part, batch_axis=x.batch_axis - (axis < x.batch_axis))
+
+
+def _part(b: GraphBuilder, x: Symbol, axis: int, start: int, stop: int) -> Symbol:
+    """Elements ``start .. stop - 1`` along an axis (batch excluded); one token is TakeToken."""
+    require(start < stop, "of no elements")
+    if start == 0 and stop == x.shape[axis]:
+        return x
+    if len(x.shape) == 2 and axis == 0 and stop - start == 1:
+        return b.emit(ops.TakeToken(start), x, batch_axis=x.batch_axis)
+    return b.emit(ops.Slice(axis, start, stop), x, batch_axis=x.batch_axis)
+
+
+@handles("aten.slice.Tensor", any_batch_axis=True)
 def _slice(
     b: GraphBuilder,
     node: fx.Node,
@@ -75,12 +109,93 @@ def _slice(
     end: int | None = None,
     step: int = 1,
 ) -> Value:
-    if tuple(node.meta["val"].shape) == (b.batch, *x.shape):
+    if dim % (len(x.shape) + 1) == x.batch_axis:
+        require(traced_shape(node)[x.batch_axis] == b.batch, "over the batch dimension")
         return x
-    require(len(x.shape) == 2 and axis_without_batch(dim, 3) == 0, "along anything but the token dimension")
-    taken = range(x.shape[0])[slice(start, end, step)]
-    require(len(taken) == 1, "of more than one token")
-    return b.emit(ops.TakeToken(taken[0]), x)
+    axis = axis_without_batch(dim, x)
+    taken = range(x.shape[axis])[slice(start, end, step)]
+    require(len(taken) <= 1 or taken.step == 1, "with a step")
+    return _part(b, x, axis, taken.start, taken.start + len(taken))
+
+
+@handles("aten.narrow.default", any_batch_axis=True)
+def _narrow(b: GraphBuilder, node: fx.Node, x: Symbol, dim: int, start: int, length: int) -> Value:
+    axis = axis_without_batch(dim, x)
+    first = start % x.shape[axis]
+    return _part(b, x, axis, first, first + length)
+
+
+@handles("aten.unbind.int", any_batch_axis=True)
+def _unbind(b: GraphBuilder, node: fx.Node, x: Symbol, dim: int = 0) -> list[Value]:
+    axis = axis_without_batch(dim, x)
+    return [_element(b, x, axis, i) for i in range(x.shape[axis])]
+
+
+@handles(
+    "aten.split.Tensor",
+    "aten.split_with_sizes.default",
+    "aten.split.sizes",
+    "aten.chunk.default",
+    any_batch_axis=True,
+)
+def _split(b: GraphBuilder, node: fx.Node, x: Symbol, _: Any, dim: int = 0) -> list[Value]:
+    axis = axis_without_batch(dim, x)
+    sizes = [int(part.shape[dim]) for part in node.meta["val"]]
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    return [_part(b, x, axis, end - size, end) for size, end in zip(sizes, ends, strict=True)]
+
+
+# ---------------------------------------------------------------- values joined
+
+
+@handles("aten.cat.default")
+def _cat(b: GraphBuilder, node: fx.Node, parts: Sequence[Value], dim: int = 0) -> Value:
+    require(
+        len(traced_shape(node)) == 3 and dim % 3 == 1,
+        "along anything but the token dimension",
+    )
+    return b.emit(ops.ConcatTokens(), *parts)
+
+
+@handles("aten.stack.default", any_batch_axis=True)
+def _stack(b: GraphBuilder, node: fx.Node, parts: Sequence[Value], dim: int = 0) -> Value:
+    """Channels of single tokens, which become a sequence; or all that unbind has taken apart."""
+    dim = dim % len(traced_shape(node))
+    whole = _unbound(b, parts, dim)
+    if whole is not None:
+        return whole
+    symbols = [part for part in parts if isinstance(part, Symbol)]
+    tokens = dim == 1 and all(len(part.shape) == 1 and part.batch_axis == 0 for part in symbols)
+    require(
+        tokens and len(symbols) == len(parts),
+        "of anything but single tokens, or of what was one value before",
+    )
+    return b.emit(ops.ConcatTokens(), *(b.emit(ops.Reshape((1, *part.shape)), part) for part in symbols))
+
+
+def _unbound(b: GraphBuilder, parts: Sequence[Value], dim: int) -> Symbol | None:
+    """The value whose elements along ``dim``, all of them in order, are ``parts``."""
+    source: Symbol | None = None
+    for i, part in enumerate(parts):
+        if not isinstance(part, Symbol):
+            return None
+        batch_axis = part.batch_axis + (dim <= part.batch_axis)
+        axis = dim - (dim > batch_axis)
+        shape = (*part.shape[:axis], len(parts), *part.shape[axis:])
+        squeeze = b.node(part.name)
+        taken = b.node(squeeze.inputs[0]) if isinstance(squeeze.op, ops.Reshape) else squeeze
+        index = (taken.op.axis, taken.op.start) if isinstance(taken.op, ops.Slice) else None
+        if isinstance(taken.op, ops.TakeToken):
+            index = 0, taken.op.index
+        if index != (axis, i) or b.node(taken.inputs[0]).shape != shape:
+            return None
+        if source is not None and source.name != taken.inputs[0]:
+            return None
+        source = Symbol(taken.inputs[0], shape, batch_axis)
+    return source
+
+
+# ---------------------------------------------------------------- tokens
 
 
 @handles("aten.mean.dim")
@@ -92,7 +207,7 @@ def _mean(
     keepdim: bool = False,
     dtype: object = None,
 ) -> Value:
-    token_axis = len(x.shape) == 2 and [axis_without_batch(d, 3) for d in dims] == [0]
+    token_axis = len(x.shape) == 2 and [axis_without_batch(d, x) for d in dims] == [0]
     require(token_axis, "over anything but the token dimension")
     mean = b.emit(ops.MeanTokens(), x)
     return mean if keepdim else b.emit(ops.Reshape(mean.shape[1:]), mean)
@@ -107,7 +222,9 @@ def _mean(
     "aten.to.dtype",
     "aten.to.dtype_layout",
     "aten._to_copy.default",
+    any_batch_axis=True,
 )
 def _identity(b: GraphBuilder, node: fx.Node, x: Symbol, *_: Any, **__: Any) -> Value:
-    require(node.meta["val"].dtype.is_floating_point, "to an integer type")
+    if not node.meta["val"].dtype.is_floating_point:
+        raise Unsupported("to an integer type")
     return x

@@ -15,10 +15,16 @@ from qvit_hls.ir.graph import Graph, Node, Op
 
 @dataclass(frozen=True)
 class Symbol:
-    """A value that depends on the input: a node of the graph; ``shape`` leaves the batch out."""
+    """A value that depends on the input: a node of the graph; ``shape`` leaves the batch out.
+
+    Attributes:
+        batch_axis: where the batch dimension stands in the traced program. In the graph it is always in
+            front; in the program it may be elsewhere between operators that only move data.
+    """
 
     name: str
     shape: tuple[int, ...]
+    batch_axis: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +49,8 @@ class Folded:
 
 
 Value = Symbol | Folded
+#: What an operator makes: a value, or several that ``getitem`` tells apart.
+Result = Value | list[Value]
 
 
 class Unsupported(Exception):  # noqa: N818  (caught in the importer, which collects them all)
@@ -66,8 +74,8 @@ class GraphBuilder:
         self.source = ""  # module path of the operation that is being imported
         self._nodes: list[Node] = []
 
-    def emit(self, op: Op, *inputs: Value) -> Symbol:
-        """Append a node.
+    def emit(self, op: Op, *inputs: Value, batch_axis: int = 0) -> Symbol:
+        """Append a node; ``batch_axis`` is its value's in the traced program.
 
         Raises:
             Unsupported: the operation does not fit the shapes of its inputs.
@@ -79,15 +87,23 @@ class GraphBuilder:
             raise Unsupported(f"here: {error}") from error
         name = f"%{len(self._nodes)}"
         self._nodes.append(Node(name, op, tuple(s.name for s in symbols), shape, source=self.source))
-        return Symbol(name, shape)
+        return Symbol(name, shape, batch_axis)
+
+    def node(self, name: str) -> Node:
+        """The node that has been appended under a provisional name."""
+        return self._nodes[int(name[1:])]
 
     def symbol(self, value: Value) -> Symbol:
         """``value`` as a node; a folded value becomes a Constant, its batch dimension stripped."""
         if isinstance(value, Symbol):
             return value
-        array = to_array(self.strip_batch(value.tensor))
+        return self.constant(self.strip_batch(value.tensor), value.origin)
+
+    def constant(self, tensor: Tensor, origin: str = "") -> Symbol:
+        """Append a Constant, named after the parameter or buffer ``origin``; no batch dimension."""
+        array = to_array(tensor)
         name = f"%{len(self._nodes)}"
-        self._nodes.append(Node(name, ops.Constant(array), (), tuple(array.shape), source=value.origin))
+        self._nodes.append(Node(name, ops.Constant(array), (), tuple(array.shape), source=origin))
         return Symbol(name, tuple(array.shape))
 
     def strip_batch(self, tensor: Tensor, rank: int = 3) -> Tensor:
@@ -112,7 +128,7 @@ class GraphBuilder:
         return Graph(name, nodes, tuple(names[output.name] for output in outputs))
 
 
-_LAYOUT = (ops.Reshape, ops.Permute)
+_LAYOUT = (ops.Reshape, ops.Permute, ops.Slice)
 
 
 def _choose_names(nodes: list[Node]) -> dict[str, str]:

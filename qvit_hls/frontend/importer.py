@@ -7,6 +7,7 @@ embeddings arrive as constants.
 from __future__ import annotations
 
 import copy
+import operator
 import re
 import warnings
 from collections.abc import Callable
@@ -19,8 +20,8 @@ from torch.export.graph_signature import InputKind
 
 from qvit_hls.errors import QvitError
 from qvit_hls.frontend import aten_compute, aten_layout, quantizers
-from qvit_hls.frontend.builder import Folded, GraphBuilder, Symbol, Unsupported, Value, to_array
-from qvit_hls.frontend.registry import HANDLERS, supported_operators
+from qvit_hls.frontend.builder import Folded, GraphBuilder, Result, Symbol, Unsupported, Value, to_array
+from qvit_hls.frontend.registry import HANDLERS, KEEP_TRACK_OF_BATCH, require, supported_operators
 from qvit_hls.ir.float_ops import Input
 from qvit_hls.ir.graph import Graph
 
@@ -36,7 +37,7 @@ def import_module(module: nn.Module, example: Tensor, name: str) -> Graph:
     """Trace ``module`` in evaluation mode and translate it to a float graph.
 
     Args:
-        module: takes one float tensor and returns one; not changed.
+        module: takes one float tensor and returns one, or an object with ``logits``; not changed.
         example: an input ``[batch, ...]``, for its shape.
         name: the graph's name.
 
@@ -56,7 +57,7 @@ def import_module(module: nn.Module, example: Tensor, name: str) -> Graph:
 
 def _trace(module: nn.Module, example: Tensor) -> ExportedProgram:
     batch = example[:1].expand(_BATCH, *example.shape[1:]).contiguous()
-    model = copy.deepcopy(module).eval()
+    model = _with_logits_alone(copy.deepcopy(module).eval())
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch.export's, of its own parts
@@ -67,6 +68,25 @@ def _trace(module: nn.Module, example: Tensor) -> ExportedProgram:
         raise QvitError(f"torch.export cannot trace the model: {first_line}") from error
 
 
+def _with_logits_alone(model: nn.Module) -> nn.Module:
+    """``model``, changed to return the ``logits`` of what it returns, where that is no tensor.
+
+    A module around it would do the same, but stand in front of every module path.
+    """
+    forward = model.forward
+
+    def logits(images: Tensor) -> Tensor:
+        output = forward(images)
+        if not isinstance(output, Tensor):
+            output = getattr(output, "logits", output)
+        if not isinstance(output, Tensor):
+            raise TypeError(f"it returns a {type(output).__name__}; it must return a tensor or have logits")
+        return output
+
+    model.forward = logits
+    return model
+
+
 class _Walk:
     """One pass over the operators of an exported program."""
 
@@ -75,7 +95,7 @@ class _Walk:
         self.program = program
         self.builder = GraphBuilder(_BATCH)
         self.problems: list[str] = []
-        self._values: dict[fx.Node, Value | None] = {}  # None: cannot be had
+        self._values: dict[fx.Node, Result | None] = {}  # None: cannot be had
 
     def run(self) -> list[Symbol]:
         """Translate every operator; problems are collected, not raised."""
@@ -87,7 +107,7 @@ class _Walk:
                 self._values[node] = placeholders[node.name]()
             elif node.op == "output":
                 values = [self._values[value] for value in node.args[0]]
-                outputs = [self.builder.symbol(value) for value in values if value is not None]
+                outputs = [self._output(value) for value in values if value is not None]
             else:
                 self._values[node] = self._translate(node)
         return outputs
@@ -110,47 +130,64 @@ class _Walk:
         self.builder.source = name
         return self.builder.emit(Input(tuple(int(n) for n in shape[1:])))
 
-    def _translate(self, node: fx.Node) -> Value | None:
-        operator = str(node.target)
-        handler = HANDLERS.get(operator)
+    def _output(self, value: Result) -> Symbol:
+        assert not isinstance(value, list)  # the program's outputs are tensors
+        if isinstance(value, Symbol) and value.batch_axis:
+            self._report("the output's batch dimension is not in front.")
+        return self.builder.symbol(value)
+
+    def _translate(self, node: fx.Node) -> Result | None:
+        name = str(node.target)
+        handler = HANDLERS.get(name)
         read = [self._values[n] for n in node.all_input_nodes]
-        if read and all(isinstance(value, Folded) for value in read):
+        if node.target is operator.getitem and isinstance(read[0], list):
+            part: Value = read[0][node.args[1]]  # type: ignore[index]
+            return part
+        if isinstance(node.target, torch._ops.OpOverload) and all(isinstance(v, Folded) for v in read):
+            if torch.Tag.nondeterministic_seeded in node.target.tags:
+                self._report(f"{name} is not supported, because it is random.")
+                return None
             return self._fold(node)
         if handler is None:
             # Plain Python functions only take results of operators apart; those are reported already.
             if isinstance(node.target, torch._ops.OpOverload) or None not in read:
-                self._report(f"{operator} is not supported.")
-            return self._stand_in(node)
+                self._report(f"{name} is not supported.")
+            return self._stand_in(node.meta.get("val"))
         if None in read:
             return None
         try:
+            in_front = all(not isinstance(value, Symbol) or value.batch_axis == 0 for value in read)
+            require(in_front or name in KEEP_TRACK_OF_BATCH, "while the batch dimension is not in front")
             args, kwargs = _substitute(node, self._values.__getitem__)
             return handler(self.builder, node, *args, **kwargs)
         except Unsupported as reason:
-            self._report(f"{operator} is not supported {reason}.")
-            return self._stand_in(node)
+            self._report(f"{name} is not supported {reason}.")
+            return self._stand_in(node.meta.get("val"))
 
-    def _stand_in(self, node: fx.Node) -> Symbol | None:
+    def _stand_in(self, value: Any) -> Any:
         """A value of the right shape for one that cannot be had, so that its readers are checked too."""
-        value = node.meta.get("val")
+        if isinstance(value, list | tuple):
+            return [self._stand_in(part) for part in value]
         if not isinstance(value, Tensor) or value.dim() == 0 or value.shape[0] != _BATCH:
             return None
         return self.builder.emit(Input(tuple(int(n) for n in value.shape[1:])))
 
     @torch.no_grad()
-    def _fold(self, node: fx.Node) -> Folded:
-        """Compute an operator whose arguments are all constant."""
+    def _fold(self, node: fx.Node) -> Result:
+        """Compute an operator whose arguments are all constant, or that makes a constant."""
         assert callable(node.target)
         folded = {n: v for n in node.all_input_nodes for v in [self._values[n]] if isinstance(v, Folded)}
         args, kwargs = _substitute(node, lambda n: folded[n].tensor)
         result = node.target(*args, **kwargs)
-        first = next(iter(folded.values()))
-        operator = str(node.target)
-        if operator == "qvit.fake_quantize_rows.default":
+        first = next(iter(folded.values()), Folded(torch.empty(0)))
+        name = str(node.target)
+        if isinstance(result, list | tuple):
+            return [Folded(part, first.origin) for part in result]
+        if name == "qvit.fake_quantize_rows.default":
             _, scale, bits = folded.values()
             row_bits = bits.tensor.detach().cpu().numpy().astype("uint8")
             return Folded(result, first.origin, to_array(scale.tensor).astype("float64"), row_bits)
-        if operator in _KEEPS_ROWS and result.shape[:1] == first.tensor.shape[:1]:
+        if name in _KEEPS_ROWS and result.shape[:1] == first.tensor.shape[:1]:
             return Folded(result, first.origin, first.row_scale, first.row_bits)
         return Folded(result, first.origin)
 

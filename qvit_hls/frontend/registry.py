@@ -10,17 +10,27 @@ from collections.abc import Callable
 
 from torch import fx
 
-from qvit_hls.frontend.builder import GraphBuilder, Unsupported, Value
+from qvit_hls.frontend.builder import Result, Symbol, Unsupported
 
-Handler = Callable[..., Value]
+Handler = Callable[..., Result]
 HANDLERS: dict[str, Handler] = {}
+#: Operators whose handlers keep track of a batch dimension that is not in front.
+KEEP_TRACK_OF_BATCH: set[str] = set()
 
 
-def handles(*operators: str) -> Callable[[Handler], Handler]:
-    """Register the decorated function as handler of ``operators``, named with their overloads."""
+def handles(*operators: str, any_batch_axis: bool = False) -> Callable[[Handler], Handler]:
+    """Register the decorated function as handler of ``operators``, named with their overloads.
+
+    Args:
+        operators: names as ``aten.permute.default``.
+        any_batch_axis: the handler works with a ``Symbol.batch_axis`` other than 0; the importer
+            refuses those for all other handlers.
+    """
 
     def register(handler: Handler) -> Handler:
         HANDLERS.update(dict.fromkeys(operators, handler))
+        if any_batch_axis:
+            KEEP_TRACK_OF_BATCH.update(operators)
         return handler
 
     return register
@@ -32,20 +42,17 @@ def supported_operators() -> list[str]:
     return sorted(name for name in names if not name.startswith("_"))
 
 
-def output_shape(builder: GraphBuilder, node: fx.Node) -> tuple[int, ...]:
-    """Shape of the node's value without the batch."""
-    shape = tuple(int(n) for n in node.meta["val"].shape)
-    if not shape or shape[0] != builder.batch:
-        raise Unsupported("where it moves or merges the batch dimension")
-    return shape[1:]
+def traced_shape(node: fx.Node) -> tuple[int, ...]:
+    """Shape of the node's value as traced, with the batch."""
+    return tuple(int(n) for n in node.meta["val"].shape)
 
 
-def axis_without_batch(axis: int, rank: int) -> int:
-    """A dimension counted from 0 without the batch; ``rank`` includes the batch."""
-    axis = axis % rank
-    if axis == 0:
+def axis_without_batch(axis: int, x: Symbol) -> int:
+    """A dimension of ``x`` as traced, negative from the end, among those without the batch."""
+    axis = axis % (len(x.shape) + 1)
+    if axis == x.batch_axis:
         raise Unsupported("over the batch dimension")
-    return axis - 1
+    return axis - (axis > x.batch_axis)
 
 
 def require(condition: bool, what: str) -> None:

@@ -65,11 +65,18 @@ def _permute(op: ops.Permute, x: Tensor) -> Tensor:
     return x.permute(0, *(i + 1 for i in op.order))
 
 
+def _slice(op: ops.Slice, x: Tensor) -> Tensor:
+    return x.narrow(op.axis + 1, op.start, op.stop - op.start)
+
+
 def _matmul(op: ops.MatMul, a: Tensor, b: Tensor) -> Tensor:
     return a @ b
 
 
 def _add(op: ops.Add, a: Tensor, b: Tensor) -> Tensor:
+    # Shapes broadcast without the batch, so dimensions that one lacks stand behind it.
+    rank = max(a.dim(), b.dim())
+    a, b = (x.reshape(x.shape[0], *(1,) * (rank - x.dim()), *x.shape[1:]) for x in (a, b))
     return a + b
 
 
@@ -97,7 +104,9 @@ def _softmax(op: ops.Softmax, x: Tensor) -> Tensor:
 
 
 def _scores(op: ops.AttentionScores, q: Tensor, k: Tensor) -> Tensor:
-    return split_heads(q, op.heads) @ split_heads(k, op.heads).transpose(2, 3) * op.scale
+    scores = split_heads(q, op.heads) @ split_heads(k, op.heads).transpose(2, 3) * op.scale
+    bias = _like(scores, op.bias)
+    return scores if bias is None else scores + bias
 
 
 def _context(op: ops.AttentionContext, p: Tensor, v: Tensor) -> Tensor:
@@ -113,6 +122,7 @@ FLOAT_RULES: Mapping[type[Op], Callable[..., Tensor]] = {
     ops.Elementwise: _elementwise,
     ops.Reshape: _reshape,
     ops.Permute: _permute,
+    ops.Slice: _slice,
     ops.MatMul: _matmul,
     ops.Add: _add,
     ops.Scale: _scale,

@@ -151,6 +151,30 @@ class Permute(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class Slice(Op):
+    """Elements ``start .. stop - 1`` of one dimension (batch excluded).
+
+    Attributes:
+        axis: the dimension, counted from 0 without the batch.
+        start, stop: ``0 <= start < stop <= size of the dimension``.
+    """
+
+    kind: ClassVar[str] = "slice"
+    axis: int
+    start: int
+    stop: int
+
+    def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        (x,) = inputs
+        _need(self.axis < len(x), f"slice of dimension {self.axis} of {list(x)}")
+        _need(
+            self.start < self.stop <= x[self.axis],
+            f"slice {self.start}:{self.stop} of dimension {self.axis}, which has {x[self.axis]} elements",
+        )
+        return *x[: self.axis], self.stop - self.start, *x[self.axis + 1 :]
+
+
+@dataclass(frozen=True, eq=False)
 class MatMul(Op):
     """Batched matrix product over the last two dimensions."""
 
@@ -229,11 +253,18 @@ class Softmax(Op):
 
 @dataclass(frozen=True, eq=False)
 class AttentionScores(Op):
-    """``y[h, i, j] = scale * sum_d q[i, h, d] * k[j, h, d]``; inputs ``[tokens, heads*head_dim]``."""
+    """``y[h, i, j] = scale * sum_d q[i, h, d] * k[j, h, d] + bias[h, i, j]``.
+
+    Inputs ``[tokens, heads*head_dim]``; queries and keys may be of different numbers of tokens.
+
+    Attributes:
+        bias: ``[heads, query tokens, key tokens]`` or None (relative position bias).
+    """
 
     kind: ClassVar[str] = "attention_scores"
     heads: int
     scale: float
+    bias: np.ndarray | None = None
 
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         q, k = inputs
@@ -241,7 +272,10 @@ class AttentionScores(Op):
             q[-1] == k[-1] and q[-1] % self.heads == 0,
             f"{self.heads} heads over {q[-1]} and {k[-1]} channels",
         )
-        return self.heads, q[0], k[0]
+        shape = self.heads, q[0], k[0]
+        bias = shape if self.bias is None else tuple(int(n) for n in self.bias.shape)
+        _need(bias == shape, f"bias of shape {list(bias)} for scores of shape {list(shape)}")
+        return shape
 
 
 @dataclass(frozen=True, eq=False)

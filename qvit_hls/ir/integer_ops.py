@@ -110,12 +110,12 @@ class Table(Op):
 class Embed(Op):
     """Start of the residual stream: ``y[t] = clamp(constant[t] + x[t - offset], qmax)``.
 
-    Tokens before ``offset`` (the class token) are the constant alone.
+    Tokens before ``offset`` (a class token, registers) are the constant alone.
 
     Attributes:
         constant: int32 ``[tokens, channels]``: position embedding plus, for tokens before offset, the
             token itself; within +-qmax.
-        offset: number of tokens that do not come from patches (0 or 1).
+        offset: number of tokens that do not come from patches (class and distillation tokens, registers).
         qmax: largest residual code.
     """
 

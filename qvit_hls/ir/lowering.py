@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from qvit_hls.errors import QvitError
 from qvit_hls.ir.float_ops import Constant, Reshape
-from qvit_hls.ir.graph import Graph, Node, Op
+from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.ir.lowering_context import InputFailed, Lowering, Unlowerable
 from qvit_hls.ir.lowering_embed import find_embeddings, lower_embedding
 from qvit_hls.ir.lowering_rules import RULES
+from qvit_hls.ir.lowering_structure import explained_by, structural_obstacle
 
 
 def lower(graph: Graph) -> Graph:
@@ -29,6 +30,7 @@ def lower(graph: Graph) -> Graph:
     """
     context = Lowering(graph)
     embeddings, absorbed = find_embeddings(graph)
+    without_rule: list[Node] = []
     for node in graph:
         if isinstance(node.op, Constant) or node.name in absorbed:
             continue
@@ -37,14 +39,20 @@ def lower(graph: Graph) -> Graph:
                 lower_embedding(context, node, embeddings[node.name])
             elif _is_final_reshape(graph, node):
                 context.alias(node.name, node.inputs[0])
+            elif obstacle := structural_obstacle(graph, node):
+                raise Unlowerable(obstacle)
             elif type(node.op) in RULES:
                 RULES[type(node.op)](context, node)
             else:
-                raise Unlowerable(_no_rule(node.op))
+                without_rule.append(node)
         except InputFailed:
             continue
         except Unlowerable as reason:
             context.report(node, str(reason))
+    reported = set(context.reported)
+    for node in without_rule:
+        if not explained_by(graph, node, reported):
+            context.report(node, f"operation {node.op.kind} has no integer counterpart here")
     if context.problems:
         raise QvitError(context.problems)
     return Graph(graph.name, tuple(context.nodes), tuple(context.resolve(name) for name in graph.outputs))
@@ -54,16 +62,3 @@ def _is_final_reshape(graph: Graph, node: Node) -> bool:
     """Whether ``node`` is the ``[1, c] -> [c]`` reshape of the model's output."""
     final = isinstance(node.op, Reshape) and node.name in graph.outputs
     return final and graph[node.inputs[0]].shape == (1, *node.shape)
-
-
-def _no_rule(op: Op) -> str:
-    reasons = {
-        "fake_quantize": (
-            "the value is rounded to two grids, or is also read unrounded; "
-            "a value must be rounded to one grid for all that read it"
-        ),
-        "conv2d": "a convolution is supported only as patch embedding, its stride equal to its square kernel",
-        "matmul": "the product is not part of an attention of the form softmax(scale * q k^T) v over heads",
-        "scale": "the factor does not follow a linear layer or attention scores directly",
-    }
-    return reasons.get(op.kind, f"operation {op.kind} has no integer counterpart here")

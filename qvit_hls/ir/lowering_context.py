@@ -23,12 +23,14 @@ class Lowering:
         graph: the float graph.
         nodes: the integer nodes, in order.
         problems: whole sentences, to be raised together.
+        reported: names of the nodes that they are about.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.nodes: list[Node] = []
         self.problems: list[str] = []
+        self.reported: list[str] = []
         self._done: dict[str, Node] = {}
         self._aliases: dict[str, str] = {}
 
@@ -69,6 +71,7 @@ class Lowering:
     def report(self, node: Node, problem: str) -> None:
         """Note a problem of ``node``."""
         self.problems.append(f"{node.name}: {problem}.")
+        self.reported.append(node.name)
 
 
 def own_quant(node: Node) -> Quantization:

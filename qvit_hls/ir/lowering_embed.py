@@ -29,12 +29,12 @@ class Embedding:
 
 
 def find_embeddings(graph: Graph) -> tuple[Mapping[str, Embedding], set[str]]:
-    """Rounded sums and concatenations of a value with constants, and the unrounded steps inside them."""
+    """Sums and concatenations of a value with constants, and the unrounded steps inside them."""
     users = graph.users()
     found: dict[str, Embedding] = {}
     absorbed: set[str] = set()
-    for node in graph:
-        if isinstance(node.op, Add | ConcatTokens) and node.quant is not None:
+    for node in reversed(graph.nodes):
+        if isinstance(node.op, Add | ConcatTokens) and node.name not in absorbed:
             steps: list[str] = []
             expression = _combine(graph, users, node, steps)
             if isinstance(expression, Embedding):
@@ -82,7 +82,5 @@ def lower_embedding(context: Lowering, node: Node, embedding: Embedding) -> None
             f"the patch embedding has steps of {patches.scale:.6g} up to {patches.qmax}, the sum with the "
             f"position embedding {quant.scale:.6g} up to {quant.qmax}; both must be on one grid"
         )
-    if embedding.offset > 1:
-        raise Unlowerable(f"{embedding.offset} tokens stand before the patches; there may be at most one")
     codes = np.floor(embedding.constant / quant.scale + 0.5).clip(-quant.qmax, quant.qmax).astype(np.int32)
     context.emit(node, Embed(codes, embedding.offset, quant.qmax), (embedding.value,), quant)

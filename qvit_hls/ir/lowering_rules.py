@@ -60,8 +60,6 @@ def _add(context: Lowering, node: Node) -> None:
 
 def _layer_norm(context: Lowering, node: Node) -> None:
     assert isinstance(node.op, ops.LayerNorm)
-    if node.op.weight is not None or node.op.bias is not None:
-        raise Unlowerable("weight and bias have not been folded into the layers that follow")
     before, after = context.input_quant(node.inputs[0]), own_quant(node)
     channels = node.shape[-1]
     epsilon = max(1, math.floor(node.op.eps * (channels / before.scale) ** 2 + 0.5))

@@ -19,6 +19,8 @@ from qvit_hls.ir.passes.fuse_attention import fuse_attention
 from qvit_hls.ir.passes.group_row_precisions import group_row_precisions
 from qvit_hls.ir.passes.legalize_patch_embedding import legalize_patch_embedding
 from qvit_hls.ir.passes.merge_layout import merge_layout
+from qvit_hls.ir.passes.split_fused_linear import split_fused_linear
+from qvit_hls.ir.passes.unmix_talking_heads import unmix_talking_heads
 
 Pass = Callable[[Graph], Graph]
 
@@ -26,11 +28,13 @@ Pass = Callable[[Graph], Graph]
 FLOAT_PASSES: Sequence[Pass] = (
     eliminate_dead,
     merge_layout,
+    split_fused_linear,
     attach_quantization,
+    canonicalize_tokens,
     fold_layer_scale,
     legalize_patch_embedding,
+    unmix_talking_heads,
     fuse_attention,
-    canonicalize_tokens,
     fold_layer_norm_affine,
 )
 #: After lowering; bit-equal.

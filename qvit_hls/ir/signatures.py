@@ -174,13 +174,16 @@ SIGNATURES: dict[type[Op], Signature] = {
     float_ops.Elementwise: Signature(1, {}, _known_function),
     float_ops.Reshape: Signature(1, {"shape": _POSITIVE}),
     float_ops.Permute: Signature(1, {"order": Range(0)}),
+    float_ops.Slice: Signature(1, {"axis": Range(0), "start": Range(0), "stop": _POSITIVE}),
     float_ops.MatMul: Signature(2),
     float_ops.Add: Signature(2),
     float_ops.Scale: Signature(1, {"factor": Array(_FLOAT, None)}),
     float_ops.ConcatTokens: Signature(None),
     float_ops.MeanTokens: Signature(1),
     float_ops.Softmax: Signature(1),
-    float_ops.AttentionScores: Signature(2, {"heads": _POSITIVE}),
+    float_ops.AttentionScores: Signature(
+        2, {"heads": _POSITIVE, "bias": Array(_FLOAT, ("heads", "queries", "keys"))}
+    ),
     float_ops.AttentionContext: Signature(2, {"heads": _POSITIVE}),
 }
 

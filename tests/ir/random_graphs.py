@@ -159,10 +159,15 @@ def float_graph(seed: int, dims: tuple[int, int]) -> Graph:
     y = b.add("concat", f.ConcatTokens(), b.add("token", f.Constant(array(1, dim))), y)
     y = b.add("norm", f.LayerNorm(1e-6, array(dim), array(dim)), y)
     q = b.add("q", f.Linear(array(dim, dim), array(dim), np.abs(array(dim)), bits), y)
+    some = b.add("slice", f.Slice(0, 1, 5), q)
+    biased = f.AttentionScores(heads, float(rng.uniform(0.1, 1)), array(heads, 4, 7))
+    few = b.add("biased_scores", biased, some, y)
     s = b.add("scores", f.AttentionScores(heads, float(rng.uniform(0.1, 1))), q, y)
     s = b.add("softmax", f.Softmax(float(rng.uniform(0.01, 0.2))), s)
     y = b.add("context", f.AttentionContext(heads), s, y)
     y = b.add("act", f.Elementwise("gelu"), b.add("scale", f.Scale(array()), y))
     y = b.add("product", f.MatMul(), b.add("square", f.Reshape((dim, 7)), y), y)
     y = b.add("mean", f.MeanTokens(), b.add("plain_norm", f.LayerNorm(1e-5), y))
-    return b.graph(b.add("take", f.TakeToken(0), b.add("scale_channels", f.Scale(array(dim)), y)), "norm")
+    return b.graph(
+        b.add("take", f.TakeToken(0), b.add("scale_channels", f.Scale(array(dim)), y)), "norm", few
+    )

@@ -268,3 +268,28 @@ def test_residual_terms_must_share_a_step() -> None:
         "sum: it adds y with steps of 0.2 to a sum with steps of 0.1; both terms and the sum must have the "
         "same step.",
     )
+
+
+def test_any_number_of_constant_tokens_stands_before_the_patches() -> None:
+    residual, tokens = Quantization(0.01, 32767), np.array([[0.1, -0.2], [0.3, 0.4], [0.5, 0.0]])
+    op = linear(
+        weight=np.array([[0.5, -1.5], [1.0, 0.5]]),
+        bias=np.zeros(2),
+        row_scale=np.full(2, 0.5),
+        row_bits=np.full(2, 4, np.uint8),
+    )
+    image = Node("x", f.Input((4, 2)), (), (4, 2), Quantization(0.1, 63))
+    nodes = (
+        image,
+        Node("embed", op, ("x",), (4, 2), residual),
+        Node("registers", f.Constant(tokens), (), (3, 2)),
+        Node("stream", f.ConcatTokens(), ("registers", "embed"), (7, 2), residual),
+    )
+    graph = Graph("registers", nodes, ("stream",))
+    lowered = lower(graph)
+    embed = lowered["stream"].op
+    assert isinstance(embed, integer.Embed) and embed.offset == 3
+    images = torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0))
+    codes = lowered(images)
+    assert torch.equal(codes[:, :3], torch.tensor(np.rint(tokens * 100)).long().expand(2, 3, 2))
+    assert torch.equal(codes, torch.round(graph(images).double() / 0.01).long())

@@ -70,13 +70,13 @@ class GraphBuilder:
         )
         return self.add(name, op, x, qmax=qmax)
 
-    def embed(self, channels: int, class_token: bool = True, saturating: bool = False) -> str:
-        """The residual stream's start, ``embed``, behind patches and their linear layer."""
+    def embed(self, channels: int, prefix: int = 1, saturating: bool = False) -> str:
+        """The residual stream's start, ``embed``: patches behind their linear layer, tokens before them."""
         x = self.linear("patch_embed", "patches", channels, self.wide)
-        tokens = self.shape(x)[0] + class_token
+        tokens = self.shape(x)[0] + prefix
         reach = self.wide if saturating else self.wide // 3
         constant = self.rng.integers(-reach, reach + 1, (tokens, channels)).astype(np.int32)
-        return self.add("embed", ops.Embed(constant, int(class_token), self.wide), x, qmax=self.wide)
+        return self.add("embed", ops.Embed(constant, prefix, self.wide), x, qmax=self.wide)
 
     def norm(self, name: str, x: str, epsilon: int | None = None) -> str:
         epsilon = int(self.rng.integers(1, 50)) if epsilon is None else epsilon

@@ -87,7 +87,7 @@ class TestPatches(OperationContract):
     def graph(self, draw: st.DrawFn, builder: GraphBuilder) -> Graph:
         grid = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
         builder.patches(draw(st.integers(1, 3)), grid, draw(st.integers(1, 5)))
-        return builder.finish_stream(builder.embed(4, class_token=draw(st.booleans())))
+        return builder.finish_stream(builder.embed(4, prefix=draw(st.integers(0, 9))))
 
     def in_reals(self, op: ops.Patches, x: np.ndarray) -> np.ndarray:
         n, c, h, w = x.shape
@@ -100,7 +100,7 @@ class TestLinear(OperationContract):
 
     def graph(self, draw: st.DrawFn, builder: GraphBuilder) -> Graph:
         builder.patches()
-        x = builder.norm("norm", builder.embed(draw(st.integers(1, 40)), class_token=draw(st.booleans())))
+        x = builder.norm("norm", builder.embed(draw(st.integers(1, 40)), prefix=draw(st.integers(0, 9))))
         for layer in range(draw(st.integers(1, 3))):
             share = draw(st.sampled_from([0.0, 0.3, 1.0]))
             rows = draw(st.integers(1, 60))
@@ -140,7 +140,7 @@ class TestEmbed(OperationContract):
     def graph(self, draw: st.DrawFn, builder: GraphBuilder) -> Graph:
         builder.patches(grid=(draw(st.integers(1, 4)), draw(st.integers(1, 4))))
         saturating = draw(st.booleans())
-        x = builder.embed(draw(st.integers(1, 30)), class_token=draw(st.booleans()), saturating=saturating)
+        x = builder.embed(draw(st.integers(1, 30)), prefix=draw(st.integers(0, 9)), saturating=saturating)
         return builder.finish_stream(x)
 
     def in_reals(self, op: ops.Embed, x: np.ndarray) -> np.ndarray:
@@ -179,7 +179,7 @@ class TestScores(OperationContract):
 
     def graph(self, draw: st.DrawFn, builder: GraphBuilder) -> Graph:
         builder.patches(grid=(draw(st.integers(1, 5)), draw(st.integers(1, 5))), size=1)
-        x = builder.embed(6, class_token=draw(st.booleans()))
+        x = builder.embed(6, prefix=draw(st.integers(0, 9)))
         for layer in range(draw(st.integers(1, 2))):
             share = draw(st.sampled_from([0.0, 0.5, 1.0]))
             heads, head_dim = draw(st.integers(1, 3)), draw(st.integers(1, 18))
@@ -224,7 +224,7 @@ class TestMeanTokens(OperationContract):
 
     def graph(self, draw: st.DrawFn, builder: GraphBuilder) -> Graph:
         builder.patches(grid=(draw(st.integers(1, 6)), draw(st.integers(1, 5))), size=1)
-        x = builder.embed(draw(st.integers(1, 20)), class_token=draw(st.booleans()), saturating=True)
+        x = builder.embed(draw(st.integers(1, 20)), prefix=draw(st.integers(0, 9)), saturating=True)
         multiplier, shift = draw(st.sampled_from([(1 << 16) - 1, 1 << 15, 1, 0])), draw(st.integers(14, 30))
         mean = ops.IntegerMeanTokens(multiplier, shift, builder.wide)
         return builder.finish(builder.norm("norm", builder.add("mean", mean, x, qmax=builder.wide)))

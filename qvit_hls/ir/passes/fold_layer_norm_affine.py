@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qvit_hls.errors import QvitError
-from qvit_hls.ir.float_ops import LayerNorm, Linear, MeanTokens, TakeToken
+from qvit_hls.ir.float_ops import LayerNorm, Linear, MeanTokens, Slice, TakeToken
 from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.ir.passes.rewrite import substitute
 
@@ -15,34 +14,32 @@ from qvit_hls.ir.passes.rewrite import substitute
 def fold_layer_norm_affine(graph: Graph) -> Graph:
     """``W (g * n + b) + c -> (W * g) n + (W b + c)``; picking or averaging tokens in between commutes.
 
-    Raises:
-        QvitError: a LayerNorm's affine part cannot be folded, because its value or the layers that read
-            it are already quantized, or because something other than a Linear reads it; all are listed.
+    A LayerNorm stays as it is where ``folding_obstacle`` says why.
     """
     users = graph.users()
     changed: dict[str, Node] = {}
-    problems: list[str] = []
     for node in graph:
         if not isinstance(node.op, LayerNorm) or (node.op.weight is None and node.op.bias is None):
             continue
-        readers, reason = _readers(node, users, graph.outputs)
-        if reason:
-            problems.append(
-                f"{node.name}: weight and bias cannot be folded into the next layers, because {reason}."
-            )
+        readers, obstacle = _readers(node, users, graph.outputs)
+        if obstacle:
             continue
         channels = node.shape[-1]
         gain = np.ones(channels) if node.op.weight is None else node.op.weight.astype(np.float64)
         shift = np.zeros(channels) if node.op.bias is None else node.op.bias.astype(np.float64)
         for reader in readers:
+            reader = changed.get(reader.name, reader)
             op = reader.op
             assert isinstance(op, Linear)
             bias = op.weight @ shift + (0.0 if op.bias is None else op.bias)
             changed[reader.name] = replace(reader, op=replace(op, weight=op.weight * gain, bias=bias))
         changed[node.name] = replace(node, op=LayerNorm(node.op.eps))
-    if problems:
-        raise QvitError(problems)
     return substitute(graph, {name: [node] for name, node in changed.items()})
+
+
+def folding_obstacle(graph: Graph, node: Node) -> str:
+    """Why the weight and bias of a LayerNorm cannot go into the layers that read it; "" if they can."""
+    return _readers(node, graph.users(), graph.outputs)[1]
 
 
 def _readers(node: Node, users: dict[str, list[Node]], outputs: tuple[str, ...]) -> tuple[list[Node], str]:
@@ -57,7 +54,7 @@ def _readers(node: Node, users: dict[str, list[Node]], outputs: tuple[str, ...])
             if user.op.row_scale is not None:
                 return [], f"the weights of {user.name} are already quantized"
             found.append(user)
-        elif isinstance(user.op, TakeToken | MeanTokens):
+        elif isinstance(user.op, TakeToken | MeanTokens) or _takes_tokens(user):
             more, reason = _readers(user, users, outputs)
             if reason:
                 return [], reason
@@ -65,3 +62,7 @@ def _readers(node: Node, users: dict[str, list[Node]], outputs: tuple[str, ...])
         else:
             return [], f"{user.name}, which reads it, is no linear layer"
     return found, ""
+
+
+def _takes_tokens(node: Node) -> bool:
+    return isinstance(node.op, Slice) and node.op.axis == 0 and len(node.shape) == 2

@@ -5,46 +5,57 @@ Equal within float rounding.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from qvit_hls.ir.float_ops import Linear, Scale
+from qvit_hls.ir.float_ops import Add, Linear, Scale
 from qvit_hls.ir.graph import Graph, Node
+from qvit_hls.ir.passes.linear_rows import scale_rows
 from qvit_hls.ir.passes.rewrite import Structure, substitute
 
 
 def fold_layer_scale(graph: Graph) -> Graph:
-    """Linear, Scale -> Linear, where nothing else reads the unscaled value and it is not rounded."""
+    """Linear, Scale -> Linear, where nothing else reads the unscaled value and it is not rounded.
+
+    A factor of a sum of such layers goes into each of them (two classifiers, averaged).
+    """
     structure = Structure(graph)
-    folded: dict[str, Node] = {}
+    changed: dict[str, Node] = {}
     aliases: dict[str, str] = {}
     for node in graph:
         if not isinstance(node.op, Scale):
             continue
         source = aliases.get(node.inputs[0], node.inputs[0])
-        linear = folded.get(source, graph[source])
-        if not isinstance(linear.op, Linear) or linear.quant is not None:
-            continue
         if structure.sole_user(structure.producer(node)) is not node:
             continue
-        op = scale_rows(linear.op, np.broadcast_to(node.op.factor, linear.shape[-1:]))
-        folded[linear.name] = replace(linear, op=op, quant=node.quant)
-        aliases[node.name] = linear.name
+        linears = _terms(structure, changed, source)
+        if linears is None:
+            continue
+        for linear in linears:
+            assert isinstance(linear.op, Linear)
+            op = scale_rows(linear.op, np.broadcast_to(node.op.factor, linear.shape[-1:]))
+            changed[linear.name] = replace(linear, op=op)
+        changed[source] = replace(changed.get(source, graph[source]), quant=node.quant)
+        aliases[node.name] = source
     removed: dict[str, list[Node]] = {name: [] for name in aliases}
-    return substitute(graph, {**{name: [node] for name, node in folded.items()}, **removed}, aliases)
+    return substitute(graph, {**{name: [node] for name, node in changed.items()}, **removed}, aliases)
 
 
-def scale_rows(op: Linear, factor: np.ndarray) -> Linear:
-    """``op`` followed by a product with ``factor [rows]``, as one Linear in float64.
-
-    The grids are symmetric, so a negative factor's sign goes into the codes. A row with factor zero gets
-    zero codes and keeps its step, which must stay positive.
-    """
-    factor = factor.astype(np.float64)
-    weight = op.weight * factor[:, None]
-    bias = None if op.bias is None else op.bias * factor
-    if op.row_scale is None:
-        return Linear(weight, bias)
-    step = np.where(factor == 0, op.row_scale, op.row_scale * np.abs(factor))
-    return Linear(weight, bias, step, op.row_bits)
+def _terms(structure: Structure, changed: Mapping[str, Node], name: str) -> list[Node] | None:
+    """The Linear layers whose unrounded sum a value is, or None if it is no such sum."""
+    node = changed.get(name, structure.graph[name])
+    if node.quant is not None:
+        return None
+    if isinstance(node.op, Linear):
+        return [node]
+    if not isinstance(node.op, Add) or len(set(node.inputs)) < len(node.inputs):
+        return None
+    terms: list[Node] = []
+    for value in node.inputs:
+        found = _terms(structure, changed, value)
+        if found is None or structure.sole_user(structure.graph[value]) is None:
+            return None
+        terms += found
+    return terms

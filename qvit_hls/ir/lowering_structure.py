@@ -1,0 +1,98 @@
+"""What the engine has no operation for, whatever the grids of the values are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from qvit_hls.ir import float_ops as ops
+from qvit_hls.ir.graph import Graph, Node, Op
+from qvit_hls.ir.passes.fold_layer_norm_affine import folding_obstacle
+from qvit_hls.ir.passes.rewrite import LAYOUT_OPS
+
+
+def structural_obstacle(graph: Graph, node: Node) -> str | None:
+    """Why ``node`` of a float graph cannot run on the engine, or None; follows its name and a colon."""
+    rule = _OBSTACLES.get(type(node.op))
+    return rule(graph, node) if rule is not None else None
+
+
+def explained_by(graph: Graph, node: Node, reported: set[str]) -> bool:
+    """Whether ``node`` only moves data to or from a node that is reported already, or is one such step."""
+    if not isinstance(node.op, LAYOUT_OPS):
+        return False
+    users = graph.users()
+    seen, waiting = {node.name}, [node.name]
+    while waiting:
+        current = graph[waiting.pop()]
+        for name in (*current.inputs, *(user.name for user in users[current.name])):
+            if name in reported:
+                return True
+            if name not in seen and isinstance(graph[name].op, LAYOUT_OPS):
+                seen.add(name)
+                waiting.append(name)
+    return False
+
+
+def _layer_norm(graph: Graph, node: Node) -> str | None:
+    assert isinstance(node.op, ops.LayerNorm)
+    if len(node.shape) != 2:
+        return f"it normalises values of shape {list(node.shape)}; the engine normalises whole tokens"
+    if node.op.weight is None and node.op.bias is None:
+        return None
+    reason = folding_obstacle(graph, node)
+    if reason:
+        return f"weight and bias cannot be folded into the next layers, because {reason}"
+    return "weight and bias have not been folded into the next layers"
+
+
+def _scores(graph: Graph, node: Node) -> str | None:
+    assert isinstance(node.op, ops.AttentionScores)
+    _, queries, keys = node.shape
+    if queries != keys:
+        return f"it has queries of {queries} and keys of {keys} tokens; the engine has as many of both"
+    if node.op.bias is not None:
+        return "a constant (relative position bias) is added to its scores; the engine adds none"
+    return None
+
+
+def _slice(graph: Graph, node: Node) -> str | None:
+    assert isinstance(node.op, ops.Slice)
+    size = graph[node.inputs[0]].shape[node.op.axis]
+    if node.op.axis == 0 and len(node.shape) == 2:
+        taken = f"{node.op.start} to {node.op.stop - 1} of {size}"
+        return f"it takes tokens {taken}; the engine takes token 0 or all"
+    return f"it takes {node.op.stop - node.op.start} of {size} elements of dimension {node.op.axis}"
+
+
+def _take_token(graph: Graph, node: Node) -> str | None:
+    assert isinstance(node.op, ops.TakeToken)
+    return f"it takes token {node.op.index}; the engine takes token 0 or all" if node.op.index else None
+
+
+def _concat(graph: Graph, node: Node) -> str | None:
+    return "it joins tokens that depend on the image; the engine only puts constant ones before the patches"
+
+
+def _always(reason: str) -> Callable[[Graph, Node], str]:
+    return lambda graph, node: reason
+
+
+#: What may stand against each operation. Embeddings are recognised before.
+_OBSTACLES: Mapping[type[Op], Callable[[Graph, Node], str | None]] = {
+    ops.LayerNorm: _layer_norm,
+    ops.AttentionScores: _scores,
+    ops.Slice: _slice,
+    ops.TakeToken: _take_token,
+    ops.ConcatTokens: _concat,
+    ops.FakeQuantize: _always(
+        "the value is rounded to two grids, or is also read unrounded; "
+        "a value must be rounded to one grid for all that read it"
+    ),
+    ops.Conv2d: _always(
+        "a convolution is supported only as patch embedding, its stride equal to its square kernel"
+    ),
+    ops.MatMul: _always(
+        "the product is not part of an attention of the form softmax(scale * q k^T) v over heads"
+    ),
+    ops.Scale: _always("the factor does not follow a linear layer or attention scores directly"),
+}

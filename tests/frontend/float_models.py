@@ -1,0 +1,78 @@
+"""Small models of timm and transformers with random weights, some channels much larger than the others."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+#: timm models by name, at two blocks and images of 2 x 2 patches; attributes that make them small.
+TIMM: dict[str, dict[str, object]] = {
+    "deit_tiny_patch16_224": {},
+    "deit_small_distilled_patch16_224": {},
+    "vit_base_patch16_224": {},
+    "cait_xxs24_224": {"depth_token_only": 2},
+    "beit_base_patch16_224": {},
+    "beitv2_base_patch16_224": {},
+    "vit_small_patch14_reg4_dinov2": {"img_size": 28},
+    "vit_medium_patch16_reg4_gap_256": {},
+    "vit_relpos_small_patch16_224": {},
+    "vit_relpos_base_patch16_clsgap_224": {},
+    "deit3_small_patch16_224": {},
+}
+#: Classes of transformers and of their configurations.
+TRANSFORMERS = {
+    "ViTForImageClassification": "ViTConfig",
+    "DeiTForImageClassification": "DeiTConfig",
+    "DeiTForImageClassificationWithTeacher": "DeiTConfig",
+}
+
+
+def timm_model(name: str, **changes: object) -> tuple[nn.Module, Tensor]:
+    """A small model with random weights, and images for it."""
+    import timm
+
+    small = {"depth": 2, "num_classes": 5, "img_size": 32, "embed_dim": 48, "num_heads": 3}
+    options = {**small, **TIMM.get(name, {}), **changes}
+    model = timm.create_model(name, pretrained=False, **options)
+    size = options["img_size"]
+    assert isinstance(size, int)
+    return with_random_weights(model), randn(3, 3, size, size)
+
+
+def transformers_config(name: str) -> object:
+    """A small configuration for the model class ``name``."""
+    import transformers
+
+    sizes = {"image_size": 32, "patch_size": 16, "hidden_size": 24, "intermediate_size": 48}
+    return getattr(transformers, TRANSFORMERS[name])(
+        **sizes, num_attention_heads=3, num_hidden_layers=2, num_labels=5
+    )
+
+
+def transformers_model(name: str) -> tuple[nn.Module, Tensor]:
+    """A small model with random weights, and images for it."""
+    import transformers
+
+    model = getattr(transformers, name)(transformers_config(name))
+    return with_random_weights(model), randn(3, 3, 32, 32)
+
+
+def randn(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def with_random_weights(model: nn.Module) -> nn.Module:
+    """Weights of unit gain, one row in a hundred eight times larger, as trained transformers have them."""
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        values = torch.randn(parameter.shape, generator=generator)
+        if parameter.dim() >= 2:
+            values /= parameter[0].numel() ** 0.5
+            outliers = torch.randperm(len(values), generator=generator)[: max(1, len(values) // 100)]
+            values[outliers] *= 8
+        else:
+            gain = "gamma" in name or ("norm" in name and name.endswith("weight"))
+            values = 0.2 * values + gain
+        parameter.copy_(values)
+    return model.eval()

@@ -1,0 +1,133 @@
+"""Models of timm and transformers: the float graph is the module, before and after the passes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from float_models import TIMM, TRANSFORMERS, randn, timm_model, transformers_model, with_random_weights
+from torch import Tensor, nn
+
+from qvit_hls.errors import QvitError
+from qvit_hls.frontend.importer import import_module
+from qvit_hls.ir import float_ops as f
+from qvit_hls.ir.graph import Graph
+from qvit_hls.ir.lowering import lower
+from qvit_hls.ir.pipeline import FLOAT_PASSES, run_passes
+
+pytestmark = pytest.mark.usefixtures("importable_timm")
+
+#: What is left of a supported model.
+FUSED = {
+    *("input", "patches", "linear", "constant", "concat_tokens", "add", "layer_norm", "elementwise"),
+    *("attention_scores", "softmax", "attention_context", "take_token", "mean_tokens", "slice", "reshape"),
+}
+
+
+@torch.no_grad()
+def logits(model: nn.Module, images: Tensor) -> Tensor:
+    output = model(images)
+    return output if isinstance(output, Tensor) else output.logits
+
+
+def imported(model: nn.Module, images: Tensor, name: str) -> Graph:
+    """The model's graph after the passes; both it and the one before must compute the model."""
+    graph = import_module(model, images, name)
+    expected = logits(model, images)
+    assert float((graph(images) - expected).abs().max()) <= 1e-4
+    fused = run_passes(graph, FLOAT_PASSES, verify=True)
+    assert float((fused(images) - expected).abs().max()) <= 1e-4
+    return fused
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_a_timm_model_is_imported_and_fused(name: str) -> None:
+    graph = imported(*timm_model(name), name)
+    assert {node.op.kind for node in graph} <= FUSED
+    attentions = [node for node in graph if isinstance(node.op, f.AttentionScores)]
+    assert len(attentions) == (4 if "cait" in name else 2)
+    assert all((node.op.bias is not None) == ("beit" in name or "relpos" in name) for node in attentions)
+    assert all(isinstance(graph[x].op, f.Linear) for node in attentions for x in node.inputs)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_model_of_transformers_is_imported_and_fused(name: str) -> None:
+    graph = imported(*transformers_model(name), name)
+    assert {node.op.kind for node in graph} <= FUSED
+    assert sum(isinstance(node.op, f.AttentionScores) for node in graph) == 2
+
+
+def test_normalised_queries_and_keys_are_imported() -> None:
+    graph = imported(*timm_model("vit_tiny_patch16_224", qk_norm=True), "qk_norm")
+    assert sum(len(node.shape) == 3 for node in graph if isinstance(node.op, f.LayerNorm)) == 4
+
+
+def structure_problems(name: str, **changes: object) -> list[str]:
+    """What lowering says of a model beside that nothing is quantized yet."""
+    model, images = timm_model(name, **changes)
+    with pytest.raises(QvitError) as error:
+        lower(run_passes(import_module(model, images, name), FLOAT_PASSES))
+    unquantized = "its value is not quantized; put a quantizer behind it."
+    return [problem for problem in error.value.problems if not problem.endswith(unquantized)]
+
+
+def test_lowering_lists_all_that_the_engine_lacks_for_class_attention() -> None:
+    queries = "attn.scores: it has queries of 1 and keys of 5 tokens; the engine has as many of both."
+    joins = "it joins tokens that depend on the image; the engine only puts constant ones before the patches."
+    assert structure_problems("cait_xxs24_224") == [
+        f"blocks_token_only.0.{queries}",
+        f"blocks_token_only.1.concat: {joins}",
+        f"blocks_token_only.1.{queries}",
+        f"concat: {joins}",
+    ]
+
+
+def test_lowering_names_score_biases_and_means_of_some_tokens() -> None:
+    bias = "a constant (relative position bias) is added to its scores; the engine adds none."
+    assert structure_problems("vit_relpos_base_patch16_clsgap_224") == [
+        f"blocks.0.attn.scores: {bias}",
+        f"blocks.1.attn.scores: {bias}",
+        "slice: it takes tokens 1 to 4 of 5; the engine takes token 0 or all.",
+    ]
+
+
+def test_lowering_names_the_second_classifier_s_token() -> None:
+    assert structure_problems("deit_small_distilled_patch16_224") == [
+        "token_1: it takes token 1; the engine takes token 0 or all."
+    ]
+
+
+def test_lowering_names_what_computes_and_not_what_only_moves_its_data() -> None:
+    per_head = "it normalises values of shape [3, 5, 16]; the engine normalises whole tokens."
+    product = "the product is not part of an attention of the form softmax(scale * q k^T) v over heads."
+    assert structure_problems("vit_tiny_patch16_224", qk_norm=True, depth=1) == [
+        f"blocks.0.attn.q_norm: {per_head}",
+        f"blocks.0.attn.k_norm: {per_head}",
+        f"blocks.0.attn.matmul: {product}",
+        "blocks.0.attn.scale: the factor does not follow a linear layer or attention scores directly.",
+        f"blocks.0.attn.matmul_1: {product}",
+    ]
+
+
+def test_lowering_says_why_a_layer_norm_s_weight_cannot_be_folded() -> None:
+    problems = structure_problems("vit_base_patch16_rpn_224", depth=1)
+    reason = "weight and bias cannot be folded into the next layers, because"
+    assert problems == [
+        f"blocks.0.norm1: {reason} blocks.0.add, which reads it, is no linear layer.",
+        f"blocks.0.norm2: {reason} blocks.0.add_1, which reads it, is no linear layer.",
+    ]
+
+
+def test_a_plain_vit_and_registers_lack_nothing() -> None:
+    assert structure_problems("deit3_small_patch16_224") == []
+    assert structure_problems("vit_small_patch14_reg4_dinov2") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TIMM)
+def test_a_timm_model_of_full_size_is_imported_and_fused(name: str) -> None:
+    import timm
+
+    model = with_random_weights(timm.create_model(name, pretrained=False))
+    channels, height, width = model.pretrained_cfg["input_size"]
+    graph = imported(model, randn(1, channels, height, width), name)
+    assert {node.op.kind for node in graph} <= FUSED
