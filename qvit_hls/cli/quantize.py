@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
-from qvit_hls.cli.options import model_argument
-
 
 @click.command(short_help="Quantize a float network after its training.")
-@model_argument
+@click.argument("model", metavar="MODEL")
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE.safetensors",
+              help="Weights of a model of timm or transformers.")  # fmt: skip
+@click.option("--classes", type=click.IntRange(min=1), metavar="N",
+              help="Of a timm model, where it has another number than published.")  # fmt: skip
 @click.option("--calib", "calibration", type=click.Path(path_type=Path), required=True, metavar="IMAGES",
               help="Calibration images: .npz file with 'images', or folder of image files.")  # fmt: skip
 @click.option("--images", type=click.IntRange(min=1), metavar="N", help="Take only the first N of them.")
@@ -32,7 +34,9 @@ from qvit_hls.cli.options import model_argument
               help="Keep the calibration here: one that was stopped goes on.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 def quantize(
-    model: Path,
+    model: str,
+    weights: Path | None,
+    classes: int | None,
     calibration: Path,
     images: int | None,
     out: Path,
@@ -45,11 +49,12 @@ def quantize(
     cache: Path | None,
     quiet: bool,
 ) -> None:
-    """Quantize the float network MODEL.pt with a few images, without training.
+    """Quantize a float network with a few images, without training.
 
-    MODEL.pt is a model file; its weights are taken as float numbers, its own quantization is ignored. FILE is
-    a model file too, which gen, estimate and explore take like any other. The integer graph is compared with
-    the float network, layer by layer.
+    MODEL is timm:NAME or hf:NAME, a folder with the config.json of a classifier of transformers, or a model
+    file of this project, MODEL.pt, whose own quantization is ignored. FILE is such a model file, which gen,
+    estimate and explore take like any other. The integer graph is compared with the float network, layer by
+    layer.
     """
     from qvit_hls.cli.console import progress, results
     from qvit_hls.flow.quantize import QuantizationRequest
@@ -58,6 +63,8 @@ def quantize(
 
     request = QuantizationRequest(
         model=model,
+        weights=weights,
+        classes=classes,
         calibration=calibration,
         out=out,
         images=images,

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from qvit_hls.errors import QvitError
-from qvit_hls.flow.calibration_images import calibration_images
+from qvit_hls.flow.calibration_images import ImageFormat, calibration_images
 from qvit_hls.flow.graph_model import load_any_model, save_graph_model
 from qvit_hls.flow.images import read_images
 from qvit_hls.flow.output import write_json
 from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.frontend.compile import float_graph
+from qvit_hls.frontend.model_source import load_model
 from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.lowering import lower
 from qvit_hls.ptq.calibration import Progress
@@ -34,7 +35,9 @@ class QuantizationRequest:
     """What the command asks for.
 
     Attributes:
-        model: file of the float network.
+        model: file of the float network; or ``timm:NAME``, ``hf:NAME``, or a folder with a config.json.
+        weights: safetensors file, for those that are no file.
+        classes: of a timm model, where it has another number than published.
         calibration: .npz file with ``images``, or folder of image files.
         out: the model file to write.
         images: of ``calibration``, only the first so many; None: all.
@@ -47,9 +50,11 @@ class QuantizationRequest:
         cache: folder of the calibration cache; None: none.
     """
 
-    model: Path
+    model: str
     calibration: Path
     out: Path
+    weights: Path | None = None
+    classes: int | None = None
     images: int | None = None
     method: str = "auto"
     bits: int = 7
@@ -118,7 +123,7 @@ class QuantizationResult:
         """The report: plain values."""
         eight = {name: int((bits == 8).sum()) for name, bits in self.quantized.rows.items()}
         return {
-            "model": str(self.request.model),
+            "model": self.request.model,
             "method": self.request.method,
             "activation_bits": self.request.bits,
             "average_weight_bits": self.quantized.average_bits,
@@ -182,16 +187,9 @@ def quantize(
         QvitError: all problems of the stage that fails; then nothing is written.
     """
     settings = request.settings()
-    network = load_any_model(request.model)
-    if isinstance(network, Graph):
-        raise QvitError(
-            f"{request.model} is quantized already; post-training quantization starts from a float network."
-        )
-    network.set_quantization(False)
-    config = network.config
-    shape, classes = (config.channels, config.image_size, config.image_size), config.classes
-    calibration = calibration_images(request.calibration, config, request.images)
-    data = calibration if request.data is None else read_images(request.data, shape, classes)
+    network, wanted = _float_network(request)
+    calibration = calibration_images(request.calibration, wanted, request.images)
+    data = calibration if request.data is None else read_images(request.data, wanted.shape, wanted.classes)
     images = torch.from_numpy(calibration.images)
     name = os.fsencode(request.out.stem).decode(errors="replace")
     graph, quantized = quantize_module(
@@ -211,3 +209,25 @@ def quantize(
     if request.report is not None:
         write_json(request.report, result.to_json())
     return result
+
+
+def _float_network(request: QuantizationRequest) -> tuple[nn.Module, ImageFormat]:
+    """The network, in float, and what it takes."""
+    if request.model.endswith(".pt"):
+        if request.weights is not None or request.classes is not None:
+            raise QvitError(
+                f"{request.model} has its weights and classes; --weights and --classes are for models of "
+                "timm and transformers."
+            )
+        network = load_any_model(Path(request.model))
+        if isinstance(network, Graph):
+            raise QvitError(
+                f"{request.model} is quantized already; post-training quantization starts from a float "
+                "network."
+            )
+        network.set_quantization(False)
+        config = network.config
+        shape = config.channels, config.image_size, config.image_size
+        return network, ImageFormat(shape, config.classes, config.mean, config.std)
+    found = load_model(request.model, request.weights, request.classes)
+    return found.module, ImageFormat(found.image_shape, found.classes, found.mean, found.std)

@@ -7,6 +7,7 @@ tensors, and the two must agree in every name and shape.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,12 +34,17 @@ class LoadedModel:
     Attributes:
         module: in evaluation mode, float32, on the CPU.
         image_shape: ``[channels, height, width]`` of its input.
+        classes: number of its outputs.
         name: short name for graphs and reports.
+        mean, std: of each channel, that pixels from 0 to 1 are normalised with; None where nothing says so.
     """
 
     module: nn.Module
     image_shape: tuple[int, int, int]
+    classes: int
     name: str
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     @property
     def example(self) -> Tensor:
@@ -95,14 +101,19 @@ def _of_timm(name: str, weights: Path | None, classes: int | None) -> LoadedMode
     problems = tensor_problems(tensors, model.state_dict())
     _raise_if_any(list(problems), weights, f"timm:{name}")
     model.load_state_dict(tensors)
-    channels, height, width = _timm_image_shape(model)
-    return LoadedModel(model.eval(), (channels, height, width), name.partition(".")[0])
-
-
-def _timm_image_shape(model: nn.Module) -> tuple[int, int, int]:
     published: Any = getattr(model, "pretrained_cfg", {})
-    channels, height, width = published["input_size"]
-    return int(channels), int(height), int(width)
+    channels, height, width = (int(size) for size in published["input_size"])
+    count = int(getattr(model, "num_classes", 0))
+    normalisation = (_of_channels(published.get(key), channels) for key in ("mean", "std"))
+    shape = channels, height, width
+    return LoadedModel(model.eval(), shape, count, name.partition(".")[0], *normalisation)
+
+
+def _of_channels(values: Any, channels: int) -> tuple[float, ...] | None:
+    """A number for each channel, if that is what it is."""
+    if not isinstance(values, list | tuple) or len(values) != channels:
+        return None
+    return tuple(float(value) for value in values)
 
 
 # ---------------------------------------------------------------- transformers
@@ -168,7 +179,18 @@ def _of_transformers(folder: Path, weights: Path | None) -> LoadedModel:
     size = config.image_size
     height, width = size if isinstance(size, list | tuple) else (size, size)
     shape = (int(config.num_channels), int(height), int(width))
-    return LoadedModel(model.eval(), shape, folder.name)
+    prepared = _preprocessor(folder / "preprocessor_config.json")
+    normalisation = (_of_channels(prepared.get(key), shape[0]) for key in ("image_mean", "image_std"))
+    return LoadedModel(model.eval(), shape, int(config.num_labels), folder.name, *normalisation)
+
+
+def _preprocessor(path: Path) -> Mapping[str, Any]:
+    """What transformers keeps beside a model about its images; empty where there is nothing."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _report_problems(report: Mapping[str, Any]) -> Iterator[str]:
@@ -235,7 +257,8 @@ def _unknown(message: str, name: str, known: list[str]) -> str:
 
 def _no_weights(model: str) -> str:
     return (
-        f"{model} has no weights, and nothing is downloaded; give a safetensors file with all of its tensors."
+        f"{model} has no weights, and nothing is downloaded; name a safetensors file with all of its tensors "
+        "(--weights)."
     )
 
 

@@ -20,6 +20,7 @@ from qvit_hls.ir.passes.group_row_precisions import group_row_precisions
 from qvit_hls.ir.passes.legalize_patch_embedding import legalize_patch_embedding
 from qvit_hls.ir.passes.merge_layout import merge_layout
 from qvit_hls.ir.passes.split_fused_linear import split_fused_linear
+from qvit_hls.ir.passes.take_tokens_early import take_tokens_early
 from qvit_hls.ir.passes.unmix_talking_heads import unmix_talking_heads
 
 Pass = Callable[[Graph], Graph]
@@ -31,6 +32,7 @@ FLOAT_PASSES: Sequence[Pass] = (
     split_fused_linear,
     attach_quantization,
     canonicalize_tokens,
+    take_tokens_early,
     fold_layer_scale,
     legalize_patch_embedding,
     unmix_talking_heads,

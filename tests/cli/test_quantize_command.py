@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_line import Run
 from PIL import Image
 
@@ -114,3 +115,45 @@ def test_too_few_images_are_refused(qvit_hls: Run, files: Path, tmp_path: Path) 
     )  # fmt: skip
     assert failed.exit_code == 1
     assert failed.stderr == "error: There are 2 calibration images; the method needs at least 8.\n"
+
+
+@pytest.mark.usefixtures("importable_timm")  # transformers imports torchvision as timm does
+def test_a_classifier_of_transformers_becomes_a_proved_project(qvit_hls: Run, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        image_size=16, patch_size=8, hidden_size=24, intermediate_size=32, num_attention_heads=3,
+        num_hidden_layers=2, num_labels=5,
+    )  # fmt: skip
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "vit")
+    normalisation = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(normalisation))
+    folder, out = tmp_path / "images", tmp_path / "q.pt"
+    folder.mkdir()
+    generator = np.random.default_rng(2)
+    for index in range(8):
+        pixels = generator.integers(0, 256, (20, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    made = qvit_hls("quantize", tmp_path / "vit", "--calib", folder, "-o", out, "--quiet", "--method", "mse")
+    assert made.exit_code == 0, made.stderr
+    build = tmp_path / "build"
+    assert qvit_hls("gen", out, "-o", build, "--quiet", "--tile", 8, 8, 4).exit_code == 0
+    proven = qvit_hls("csim", build, "--quiet")
+    assert proven.exit_code == 0, proven.output
+    assert proven.stdout.startswith("equal: 0 mismatches in ")
+
+
+def test_what_is_no_model_is_said(qvit_hls: Run, files: Path, tmp_path: Path) -> None:
+    common = ("--calib", files / "images.npz", "-o", tmp_path / "q.pt", "--quiet")
+    failed = qvit_hls("quantize", files / "model.pt", "--weights", files / "w.safetensors", *common)
+    assert failed.exit_code == 1
+    assert failed.stderr == (
+        f"error: {files / 'model.pt'} has its weights and classes; --weights and --classes are for models of "
+        "timm and transformers.\n"
+    )
+    failed = qvit_hls("quantize", tmp_path / "nothing", *common)
+    assert failed.exit_code == 1
+    assert failed.stderr == (
+        f"error: There is no folder {tmp_path / 'nothing'}; a model is timm:NAME, hf:NAME, or a folder with "
+        "a config.json of transformers.\n"
+    )

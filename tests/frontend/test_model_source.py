@@ -93,7 +93,10 @@ def test_names_that_cannot_be_meant(tmp_path: Path) -> None:
 
 
 def test_without_weights_the_error_says_what_to_give(tmp_path: Path) -> None:
-    wanted = "has no weights, and nothing is downloaded; give a safetensors file with all of its tensors."
+    wanted = (
+        "has no weights, and nothing is downloaded; name a safetensors file with all of its tensors "
+        "(--weights)."
+    )
     assert problems_of(f"timm:{TINY}") == (f"timm:{TINY} {wanted}",)
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert problems_of(str(tmp_path)) == (f"{tmp_path} {wanted}",)
