@@ -15,7 +15,8 @@ import torch
 import yaml
 
 from qvit_hls.flow.pipeline_steps import Done, Step, Steps, Update, digest_file, digest_of
-from qvit_hls.flow.search import PICKS, SearchRequest, search_networks
+from qvit_hls.flow.search import PICKS, search_networks
+from qvit_hls.flow.search_inputs import SearchRequest
 from qvit_hls.flow.train import Resume, train
 from qvit_hls.nets.checkpoint import load_model, save_model
 from qvit_hls.nets.config import parse_config

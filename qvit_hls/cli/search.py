@@ -63,7 +63,8 @@ def search(
     """
     from qvit_hls.cli.console import progress, results
     from qvit_hls.flow.output import write_file
-    from qvit_hls.flow.search import SearchRequest, search_networks
+    from qvit_hls.flow.search import search_networks
+    from qvit_hls.flow.search_inputs import SearchRequest
     from qvit_hls.report.search import search_table
     from qvit_hls.report.search_plots import search_plots
 

@@ -24,7 +24,8 @@ from qvit_hls.flow.pipeline_inputs import Checked, check
 from qvit_hls.flow.pipeline_result import Accuracies, PipelineResult, Project
 from qvit_hls.flow.pipeline_settings import PipelineSettings, ProofSettings
 from qvit_hls.flow.pipeline_steps import Done, Step, Steps, Update, Watch, digest_file, locked
-from qvit_hls.flow.search import PICKS, Found, SearchRequest, check_targets, search_networks
+from qvit_hls.flow.search import PICKS, Found, search_networks
+from qvit_hls.flow.search_inputs import SearchRequest, check_targets
 from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.flow.train import Resume, train
 from qvit_hls.hw.accelerator import AcceleratorConfig, Mac

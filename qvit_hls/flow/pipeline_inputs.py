@@ -12,7 +12,7 @@ from qvit_hls.errors import QvitError
 from qvit_hls.flow.generate import Target
 from qvit_hls.flow.pipeline_settings import PipelineSettings, SearchOptions
 from qvit_hls.flow.pipeline_steps import digest_file, digest_of
-from qvit_hls.flow.search import built_target
+from qvit_hls.flow.search_inputs import built_target
 from qvit_hls.flow.train import checked_preparation
 from qvit_hls.nets.space import SearchSpace, load_space
 from qvit_hls.nets.supernet_file import load_supernet
