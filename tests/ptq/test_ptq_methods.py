@@ -87,7 +87,7 @@ def test_quality_counts_what_the_graphs_say(graph: Graph) -> None:
 
 
 def test_what_has_no_integer_form_is_said_before_calibration(graph: Graph) -> None:
-    """The input of a function would have to be the class token and the patches at once."""
+    """Tokens that depend on the image cannot be joined."""
     nodes = []
     for node in graph:
         nodes.append(node)
@@ -99,7 +99,9 @@ def test_what_has_no_integer_form_is_said_before_calibration(graph: Graph) -> No
     stages: list[str] = []
     with pytest.raises(QvitError) as error:
         quantize_graph(changed, random_images(8), progress=lambda stage, done, total: stages.append(stage))
-    assert error.value.problems == ("twice: operation concat_tokens has no integer counterpart here.",)
+    assert error.value.problems == (
+        "twice: it joins tokens that depend on the image; the engine only puts constant ones before the patches.",
+    )
     assert not stages
 
 
