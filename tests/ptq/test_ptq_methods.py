@@ -100,7 +100,8 @@ def test_what_has_no_integer_form_is_said_before_calibration(graph: Graph) -> No
     with pytest.raises(QvitError) as error:
         quantize_graph(changed, random_images(8), progress=lambda stage, done, total: stages.append(stage))
     assert error.value.problems == (
-        "twice: it joins tokens that depend on the image; the engine only puts constant ones before the patches.",
+        "twice: it joins tokens that depend on the image; the engine only puts constant ones before the "
+        "patches.",
     )
     assert not stages
 
