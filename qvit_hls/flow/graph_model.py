@@ -17,7 +17,7 @@ from qvit_hls.ir.file_format import graph_arrays, graph_structure
 from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.graph_reader import build_graph
 from qvit_hls.nets.checkpoint import model_of
-from qvit_hls.nets.tensor_file import check_entries, read_model_file, write_tensor_file
+from qvit_hls.nets.tensor_file import check_entries, read_tensor_file, write_tensor_file
 from qvit_hls.nets.vit import QuantVisionTransformer
 
 FORMAT = "qvit-hls graph"
@@ -52,7 +52,7 @@ def load_any_model(path: str | os.PathLike[str]) -> QuantVisionTransformer | Gra
         QvitError: the file is missing, is no model file, holds anything but tensors and plain values, or
             describes a model that is not valid; every problem found.
     """
-    content = read_model_file(path)
+    content = read_tensor_file(path)
     if isinstance(content, dict) and content.get("format") == FORMAT:
         return _graph_of(content, path)
     return model_of(content, path)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.config import VitConfig, parse_config
-from qvit_hls.nets.tensor_file import check_entries, file_tensors, read_model_file, write_tensor_file
+from qvit_hls.nets.tensor_file import check_entries, file_tensors, read_tensor_file, write_tensor_file
 from qvit_hls.nets.tensor_problems import tensor_problems
 from qvit_hls.nets.vit import QuantVisionTransformer
 from qvit_hls.quant.rows import MAX_BIAS_CODE
@@ -48,7 +48,7 @@ def load_model(path: str | os.PathLike[str]) -> QuantVisionTransformer:
         QvitError: the file is missing, is no model file, holds anything but tensors and plain values, or
             describes a model that is not valid; every problem found.
     """
-    return model_of(read_model_file(path), path)
+    return model_of(read_tensor_file(path), path)
 
 
 def model_of(content: object, path: str | os.PathLike[str]) -> QuantVisionTransformer:

@@ -6,11 +6,8 @@ network is ``checkpoint.py``'s.
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +15,7 @@ from torch import Tensor
 from qvit_hls.errors import QvitError
 from qvit_hls.nets.space import space_of
 from qvit_hls.nets.supernet import Supernet
-from qvit_hls.nets.tensor_file import check_entries, file_tensors, write_tensor_file
+from qvit_hls.nets.tensor_file import check_entries, file_tensors, read_tensor_file, write_tensor_file
 from qvit_hls.nets.tensor_problems import tensor_problems
 
 FORMAT = "qvit-hls supernet"
@@ -49,7 +46,7 @@ def load_supernet(path: str | os.PathLike[str]) -> Supernet:
         QvitError: the file is missing, is no supernet file, holds anything but tensors and plain values, or
             its space or tensors are not valid; every problem found.
     """
-    content = _read(Path(path))
+    content = read_tensor_file(path, "supernet")
     _check_header(content, path)
     space = space_of(content["space"], f"{path}: space")
     # Without memory: a file must not make us allocate what it does not itself contain.
@@ -61,25 +58,6 @@ def load_supernet(path: str | os.PathLike[str]) -> Supernet:
         raise QvitError(f"{path}: {problem}" for problem in problems)
     supernet.load_state_dict(tensors, assign=True)
     return supernet.eval()
-
-
-def _read(path: Path) -> Any:
-    # The file is read here, not by torch, which reports damaged archives as failures of the file system.
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise QvitError(f"There is no supernet file {path}.") from None
-    except IsADirectoryError:
-        raise QvitError(f"{path} is a folder; it should be a supernet file such as supernet.pt.") from None
-    except OSError as error:
-        raise QvitError(f"The supernet file {path} cannot be read: {error.strerror or error}.") from None
-    try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception:  # whatever a damaged archive, or code in one, makes the reader stumble over
-        raise QvitError(
-            f"{path} is not a supernet file, is damaged, or holds more than tensors and plain values; "
-            "it should be a file that save_supernet wrote."
-        ) from None
 
 
 def _check_header(content: object, path: str | os.PathLike[str]) -> None:

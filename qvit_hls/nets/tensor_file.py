@@ -47,8 +47,12 @@ def write_tensor_file(content: Mapping[str, Any], path: str | os.PathLike[str]) 
         raise
 
 
-def read_model_file(path: str | os.PathLike[str]) -> Any:
-    """What a model file holds: tensors and plain values, not looked at yet. Nothing in the file runs.
+def read_tensor_file(path: str | os.PathLike[str], kind: str = "model") -> Any:
+    """What a file holds: tensors and plain values, not looked at yet. Nothing in the file runs.
+
+    Args:
+        path: of the file.
+        kind: what it should be, ``model`` or ``supernet``, for messages.
 
     Raises:
         QvitError: the file is missing, cannot be read, or holds anything else.
@@ -58,37 +62,34 @@ def read_model_file(path: str | os.PathLike[str]) -> Any:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise QvitError(f"There is no model file {path}.") from None
+        raise QvitError(f"There is no {kind} file {path}.") from None
     except IsADirectoryError:
-        raise QvitError(f"{path} is a folder; it should be a model file such as model.pt.") from None
+        raise QvitError(f"{path} is a folder; it should be a {kind} file such as {kind}.pt.") from None
     except OSError as error:
-        raise QvitError(f"The model file {path} cannot be read: {error.strerror or error}.") from None
+        raise QvitError(f"The {kind} file {path} cannot be read: {error.strerror or error}.") from None
+    damaged = (
+        f"{path} is not a {kind} file, or it is truncated or damaged; "
+        f"it should be a file that save_{kind} wrote."
+    )
     if data.startswith(_PICKLE):
         raise QvitError(
             f"{path} is a plain pickle, which may contain code; it was not loaded. "
-            "A model file is an archive of tensors, as save_model writes it."
+            f"A {kind} file is an archive of tensors, as save_{kind} writes it."
         )
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch names the first object that is not on its list of harmless ones; it did not run it.
-        found = re.search(r"GLOBAL (\S+)|Unsupported (?:class|global)[: ]+(\S+)", str(error))
+        found = re.search(r"(?:GLOBAL|Unsupported (?:class|global):?) (?:GLOBAL )?(\S+)", str(error))
         if found:
-            name = (found[1] or found[2]).rstrip(".,")
+            name = found[1].rstrip(".,")
             raise QvitError(
-                f"{path} contains code or Python objects ({name}), which were not loaded; a model file holds "
-                "tensors and plain values only, as save_model writes it."
+                f"{path} contains code or Python objects ({name}), which were not loaded; a {kind} file "
+                f"holds tensors and plain values only, as save_{kind} writes it."
             ) from None
-        raise QvitError(_not_a_checkpoint(path)) from None
+        raise QvitError(damaged) from None
     except Exception:  # whatever a damaged archive or pickle makes the reader stumble over
-        raise QvitError(_not_a_checkpoint(path)) from None
-
-
-def _not_a_checkpoint(path: Path) -> str:
-    return (
-        f"{path} is not a model file, or it is truncated or damaged; "
-        "it should be a file that save_model wrote."
-    )
+        raise QvitError(damaged) from None
 
 
 def check_entries(content: Mapping[Any, Any], keys: tuple[str, ...], path: str | os.PathLike[str]) -> None:

@@ -113,15 +113,33 @@ def test_a_wrong_space_is_refused_before_the_tensors(path: Path) -> None:
     assert _changed(path, change) == [f"{path}: space: depth has no choices; it should list at least one."]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x80\x04."])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive"])
 def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "supernet.pt"
     path.write_bytes(content)
     with pytest.raises(QvitError) as refused:
         load_supernet(path)
     assert refused.value.problems == (
-        f"{path} is not a supernet file, is damaged, or holds more than tensors and plain values; "
+        f"{path} is not a supernet file, or it is truncated or damaged; "
         "it should be a file that save_supernet wrote.",
+    )
+
+
+def test_code_in_a_file_is_named_and_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "supernet.pt"
+    path.write_bytes(b"\x80\x04.")
+    with pytest.raises(QvitError) as refused:
+        load_supernet(path)
+    assert refused.value.problems == (
+        f"{path} is a plain pickle, which may contain code; it was not loaded. "
+        "A supernet file is an archive of tensors, as save_supernet writes it.",
+    )
+    torch.save({"format": tmp_path}, path)
+    with pytest.raises(QvitError) as refused:
+        load_supernet(path)
+    assert refused.value.problems == (
+        f"{path} contains code or Python objects (pathlib.PosixPath), which were not loaded; a supernet file "
+        "holds tensors and plain values only, as save_supernet writes it.",
     )
 
 
