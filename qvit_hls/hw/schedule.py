@@ -10,7 +10,7 @@ from qvit_hls.hw.accelerator import AcceleratorConfig
 from qvit_hls.hw.descriptor import Memory, Unit
 from qvit_hls.hw.memory_plan import place
 from qvit_hls.hw.program import Program
-from qvit_hls.hw.scheduling import attention, linear, vector
+from qvit_hls.hw.scheduling import attention, linear, tokens, vector
 from qvit_hls.hw.scheduling.dependencies import dependencies, image_released
 from qvit_hls.hw.scheduling.plan import Plan
 from qvit_hls.ir import integer_ops as ops
@@ -93,12 +93,14 @@ _HANDLERS: dict[type[Op], Callable[[Plan, Node], None]] = {
     ops.Patches: vector.plan_patches,
     ops.IntegerLinear: linear.plan_linear,
     ops.Table: _nothing,
-    ops.Embed: _nothing,
+    ops.Embed: tokens.plan_embed,
     ops.IntegerAdd: _nothing,
     ops.IntegerLayerNorm: vector.plan_layer_norm,
     ops.IntegerScores: attention.plan_scores,
     ops.SoftmaxExponents: attention.plan_exponents,
     ops.IntegerContext: attention.plan_context,
-    ops.TakeToken: vector.plan_take_token,
-    ops.IntegerMeanTokens: vector.plan_mean_tokens,
+    ops.TakeToken: tokens.plan_take_token,
+    ops.Slice: tokens.plan_slice,
+    ops.ConcatTokens: tokens.plan_concat_tokens,
+    ops.IntegerMeanTokens: tokens.plan_mean_tokens,
 }

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from qvit_hls.ir import float_ops as ops
-from qvit_hls.ir.execute_integer import merge_heads, patches, split_heads, take_token
+from qvit_hls.ir.execute_integer import concat_tokens, merge_heads, patches, split_heads, take_slice, take_token
 from qvit_hls.ir.graph import Op
 from qvit_hls.ir.tables import FUNCTIONS, exponent_table
 
@@ -65,10 +65,6 @@ def _permute(op: ops.Permute, x: Tensor) -> Tensor:
     return x.permute(0, *(i + 1 for i in op.order))
 
 
-def _slice(op: ops.Slice, x: Tensor) -> Tensor:
-    return x.narrow(op.axis + 1, op.start, op.stop - op.start)
-
-
 def _matmul(op: ops.MatMul, a: Tensor, b: Tensor) -> Tensor:
     return a @ b
 
@@ -84,10 +80,6 @@ def _scale(op: ops.Scale, x: Tensor) -> Tensor:
     factor = _like(x, op.factor)
     assert factor is not None
     return x * factor
-
-
-def _concat_tokens(op: ops.ConcatTokens, *x: Tensor) -> Tensor:
-    return torch.cat(x, dim=1)
 
 
 def _mean_tokens(op: ops.MeanTokens, x: Tensor) -> Tensor:
@@ -122,15 +114,15 @@ FLOAT_RULES: Mapping[type[Op], Callable[..., Tensor]] = {
     ops.Elementwise: _elementwise,
     ops.Reshape: _reshape,
     ops.Permute: _permute,
-    ops.Slice: _slice,
     ops.MatMul: _matmul,
     ops.Add: _add,
     ops.Scale: _scale,
-    ops.ConcatTokens: _concat_tokens,
     ops.MeanTokens: _mean_tokens,
     ops.Softmax: _softmax,
     ops.AttentionScores: _scores,
     ops.AttentionContext: _context,
     ops.Patches: patches,
     ops.TakeToken: take_token,
+    ops.Slice: take_slice,
+    ops.ConcatTokens: concat_tokens,
 }

@@ -94,6 +94,16 @@ def take_token(op: ops.TakeToken, x: Tensor) -> Tensor:
     return x[:, op.index : op.index + 1]
 
 
+def take_slice(op: ops.Slice, x: Tensor) -> Tensor:
+    """Keep some elements of one dimension."""
+    return x.narrow(op.axis + 1, op.start, op.stop - op.start)
+
+
+def concat_tokens(op: ops.ConcatTokens, *x: Tensor) -> Tensor:
+    """Sequences one behind the other."""
+    return torch.cat(x, dim=1)
+
+
 def _linear(op: ops.IntegerLinear, x: Tensor) -> Tensor:
     weight = torch.from_numpy(op.weight).to(x.device, torch.int64)
     bias, multiplier, shift = (
@@ -133,7 +143,10 @@ def _layer_norm(op: ops.IntegerLayerNorm, x: Tensor) -> Tensor:
 
 def _scores(op: ops.IntegerScores, q: Tensor, k: Tensor) -> Tensor:
     acc = exact_matmul(split_heads(q, op.heads), split_heads(k, op.heads).transpose(2, 3))
-    return requantize(acc, acc.new_tensor(op.multiplier), acc.new_tensor(op.shift), op.qmax)
+    y = requantize(acc, acc.new_tensor(op.multiplier), acc.new_tensor(op.shift), op.qmax)
+    if op.bias is None:
+        return y
+    return (y + torch.from_numpy(op.bias).to(y.device, torch.int64)).clamp_(-op.qmax, op.qmax)
 
 
 def _softmax_exponents(op: ops.SoftmaxExponents, x: Tensor) -> Tensor:
@@ -164,5 +177,7 @@ INTEGER_RULES: Mapping[type[Op], Callable[..., Tensor]] = {
     ops.SoftmaxExponents: _softmax_exponents,
     ops.IntegerContext: _context,
     ops.TakeToken: take_token,
+    ops.Slice: take_slice,
+    ops.ConcatTokens: concat_tokens,
     ops.IntegerMeanTokens: _mean_tokens,
 }

@@ -12,9 +12,9 @@ from typing import ClassVar
 import numpy as np
 
 from qvit_hls.ir.graph import Op
-from qvit_hls.ir.integer_ops import Patches, Shape, TakeToken, _need
+from qvit_hls.ir.integer_ops import ConcatTokens, Patches, Shape, Slice, TakeToken, _need
 
-__all__ = ["Patches", "TakeToken"]  # pure data movement: the same in both graphs
+__all__ = ["ConcatTokens", "Patches", "Slice", "TakeToken"]  # pure data movement: the same in both graphs
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,30 +151,6 @@ class Permute(Op):
 
 
 @dataclass(frozen=True, eq=False)
-class Slice(Op):
-    """Elements ``start .. stop - 1`` of one dimension (batch excluded).
-
-    Attributes:
-        axis: the dimension, counted from 0 without the batch.
-        start, stop: ``0 <= start < stop <= size of the dimension``.
-    """
-
-    kind: ClassVar[str] = "slice"
-    axis: int
-    start: int
-    stop: int
-
-    def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        (x,) = inputs
-        _need(self.axis < len(x), f"slice of dimension {self.axis} of {list(x)}")
-        _need(
-            self.start < self.stop <= x[self.axis],
-            f"slice {self.start}:{self.stop} of dimension {self.axis}, which has {x[self.axis]} elements",
-        )
-        return *x[: self.axis], self.stop - self.start, *x[self.axis + 1 :]
-
-
-@dataclass(frozen=True, eq=False)
 class MatMul(Op):
     """Batched matrix product over the last two dimensions."""
 
@@ -209,17 +185,6 @@ class Scale(Op):
 
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         return inputs[0]
-
-
-@dataclass(frozen=True, eq=False)
-class ConcatTokens(Op):
-    """Concatenate along the token dimension: ``[t1, c], [t2, c] -> [t1 + t2, c]``."""
-
-    kind: ClassVar[str] = "concat_tokens"
-
-    def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        _need(len({x[1] for x in inputs}) == 1, f"cannot concatenate {[list(x) for x in inputs]}")
-        return sum(x[0] for x in inputs), inputs[0][1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -174,8 +174,13 @@ class IntegerLayerNorm(Op):
 class IntegerScores(Op):
     """``y[h, i, j] = requantize(sum_d q[i, h, d] * k[j, h, d], multiplier, shift, qmax)``.
 
-    Inputs ``q [tokens, heads*head_dim]`` and ``k`` alike; output ``[heads, tokens, tokens]``. The
-    multiplier holds the attention scale. k is split into digits, so its codes stay within +-119.
+    With a bias, ``y[h, i, j] = clamp(bias[h, i, j] + requantize(..), qmax)``.
+
+    Inputs ``q [queries, heads*head_dim]`` and ``k [keys, heads*head_dim]``; output ``[heads, queries, keys]``.
+    The multiplier holds the attention scale. k is split into digits, so its codes stay within +-119.
+
+    Attributes:
+        bias: int16 ``[heads, queries, keys]`` within +-qmax, or None (relative position bias).
     """
 
     kind: ClassVar[str] = "integer_scores"
@@ -183,6 +188,7 @@ class IntegerScores(Op):
     multiplier: int
     shift: int
     qmax: int
+    bias: np.ndarray | None = None
 
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         q, k = inputs
@@ -190,7 +196,10 @@ class IntegerScores(Op):
             q[-1] == k[-1] and q[-1] % self.heads == 0,
             f"{self.heads} heads over {q[-1]} and {k[-1]} channels",
         )
-        return self.heads, q[0], k[0]
+        shape = self.heads, q[0], k[0]
+        bias = shape if self.bias is None else tuple(int(n) for n in self.bias.shape)
+        _need(bias == shape, f"bias of shape {list(bias)} for scores of shape {list(shape)}")
+        return shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +224,7 @@ class IntegerContext(Op):
     ``Z[h, i] = sum_j e[h, i, j]``, ``(M, s) = reciprocal(Z, multiplier, exponent)``,
     ``y[i, h, d] = requantize(sum_j e[h, i, j] * v[j, h, d], M, s, qmax)``.
 
-    Inputs ``e [heads, tokens, tokens]``, ``v [tokens, heads*head_dim]``; output ``[tokens, heads*head_dim]``.
+    Inputs ``e [heads, queries, keys]``, ``v [keys, heads*head_dim]``; output ``[queries, heads*head_dim]``.
 
     Attributes:
         multiplier, exponent: ``multiplier / 2**exponent`` is ``scale_v / scale_out``.
@@ -245,6 +254,43 @@ class TakeToken(Op):
         ((tokens, channels),) = inputs
         _need(0 <= self.index < tokens, f"token {self.index} of {tokens}")
         return 1, channels
+
+
+@dataclass(frozen=True, eq=False)
+class Slice(Op):
+    """Elements ``start .. stop - 1`` of one dimension (batch excluded).
+
+    In the integer graph only tokens are taken: ``axis`` is 0.
+
+    Attributes:
+        axis: the dimension, counted from 0 without the batch.
+        start, stop: ``0 <= start < stop <= size of the dimension``.
+    """
+
+    kind: ClassVar[str] = "slice"
+    axis: int
+    start: int
+    stop: int
+
+    def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        (x,) = inputs
+        _need(self.axis < len(x), f"slice of dimension {self.axis} of {list(x)}")
+        _need(
+            self.start < self.stop <= x[self.axis],
+            f"slice {self.start}:{self.stop} of dimension {self.axis}, which has {x[self.axis]} elements",
+        )
+        return *x[: self.axis], self.stop - self.start, *x[self.axis + 1 :]
+
+
+@dataclass(frozen=True, eq=False)
+class ConcatTokens(Op):
+    """Concatenate along the token dimension: ``[t1, c], [t2, c] -> [t1 + t2, c]``."""
+
+    kind: ClassVar[str] = "concat_tokens"
+
+    def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        _need(len({x[1] for x in inputs}) == 1, f"cannot concatenate {[list(x) for x in inputs]}")
+        return sum(x[0] for x in inputs), inputs[0][1]
 
 
 @dataclass(frozen=True, eq=False)

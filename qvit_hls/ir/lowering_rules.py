@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from qvit_hls.ir import float_ops as ops
 from qvit_hls.ir import integer_ops as integer
 from qvit_hls.ir.execute_integer import ACCUMULATOR_BITS
@@ -28,8 +30,13 @@ def _input(context: Lowering, node: Node) -> None:
 
 
 def _movement(context: Lowering, node: Node) -> None:
-    """Patches and TakeToken, which leave codes and their meaning alone."""
-    quant = context.input_quant(node.inputs[0])
+    """Patches and the picking and joining of tokens, which leave codes and their meaning alone."""
+    if any(isinstance(context.graph[name].op, ops.Constant) for name in node.inputs):
+        raise Unlowerable("it joins a constant behind tokens that depend on the image; it must come before them")
+    quants = {context.input_quant(name) for name in node.inputs}
+    if len(quants) > 1:
+        raise Unlowerable("its inputs are on different grids; what is joined must be on one")
+    (quant,) = quants
     if node.quant not in (None, quant):
         raise Unlowerable("its value is rounded to another grid than its input; it must keep the grid")
     context.emit(node, node.op, node.inputs, quant)
@@ -85,7 +92,11 @@ def _scores(context: Lowering, node: Node) -> None:
     head_dim = context.input(node.inputs[0]).shape[-1] // node.op.heads
     _check_accumulator(head_dim * q.qmax * k.qmax)
     multiplier, shift = rescale(node.op.scale * q.scale * k.scale / quant.scale)
-    op = integer.IntegerScores(node.op.heads, multiplier, shift, quant.qmax)
+    bias = None
+    if node.op.bias is not None:
+        codes = np.floor(node.op.bias.astype(np.float64) / quant.scale + 0.5)
+        bias = codes.clip(-quant.qmax, quant.qmax).astype(np.int16)
+    op = integer.IntegerScores(node.op.heads, multiplier, shift, quant.qmax, bias)
     context.emit(node, op, node.inputs, quant)
 
 
@@ -144,6 +155,8 @@ RULES: Mapping[type[Op], Rule] = {
     ops.Input: _input,
     ops.Patches: _movement,
     ops.TakeToken: _movement,
+    ops.Slice: _movement,
+    ops.ConcatTokens: _movement,
     ops.Linear: lower_linear,
     ops.Elementwise: _elementwise,
     ops.Add: _add,

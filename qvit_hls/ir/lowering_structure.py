@@ -45,32 +45,12 @@ def _layer_norm(graph: Graph, node: Node) -> str | None:
     return "weight and bias have not been folded into the next layers"
 
 
-def _scores(graph: Graph, node: Node) -> str | None:
-    assert isinstance(node.op, ops.AttentionScores)
-    _, queries, keys = node.shape
-    if queries != keys:
-        return f"it has queries of {queries} and keys of {keys} tokens; the engine has as many of both"
-    if node.op.bias is not None:
-        return "a constant (relative position bias) is added to its scores; the engine adds none"
-    return None
-
-
 def _slice(graph: Graph, node: Node) -> str | None:
     assert isinstance(node.op, ops.Slice)
     size = graph[node.inputs[0]].shape[node.op.axis]
     if node.op.axis == 0 and len(node.shape) == 2:
-        taken = f"{node.op.start} to {node.op.stop - 1} of {size}"
-        return f"it takes tokens {taken}; the engine takes token 0 or all"
+        return None
     return f"it takes {node.op.stop - node.op.start} of {size} elements of dimension {node.op.axis}"
-
-
-def _take_token(graph: Graph, node: Node) -> str | None:
-    assert isinstance(node.op, ops.TakeToken)
-    return f"it takes token {node.op.index}; the engine takes token 0 or all" if node.op.index else None
-
-
-def _concat(graph: Graph, node: Node) -> str | None:
-    return "it joins tokens that depend on the image; the engine only puts constant ones before the patches"
 
 
 def _always(reason: str) -> Callable[[Graph, Node], str]:
@@ -80,10 +60,7 @@ def _always(reason: str) -> Callable[[Graph, Node], str]:
 #: What may stand against each operation. Embeddings are recognised before.
 _OBSTACLES: Mapping[type[Op], Callable[[Graph, Node], str | None]] = {
     ops.LayerNorm: _layer_norm,
-    ops.AttentionScores: _scores,
     ops.Slice: _slice,
-    ops.TakeToken: _take_token,
-    ops.ConcatTokens: _concat,
     ops.FakeQuantize: _always(
         "the value is rounded to two grids, or is also read unrounded; "
         "a value must be rounded to one grid for all that read it"

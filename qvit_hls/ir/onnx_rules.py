@@ -168,7 +168,13 @@ def _scores(m: ModelBuilder, node: Node, op: ops.IntegerScores) -> None:
     k = m.split_heads(f"{name}/k_transposed", node.inputs[1], op.heads, [0, 2, 3, 1])
     acc = m.apply("MatMul", f"{name}/acc", q, k)
     multiplier = m.constant(f"{name}/multiplier", op.multiplier, np.int64)
-    m.requantize(name, acc, multiplier, m.constant(f"{name}/shift", op.shift, np.int64), op.qmax, _doc(node))
+    shift = m.constant(f"{name}/shift", op.shift, np.int64)
+    if op.bias is None:
+        m.requantize(name, acc, multiplier, shift, op.qmax, _doc(node))
+        return
+    y = m.requantize(f"{name}/unbiased", acc, multiplier, shift, op.qmax)
+    total = m.apply("Add", f"{name}/sum", y, m.int32_constant(f"{name}/bias", op.bias))
+    m.clip(name, total, op.qmax, _doc(node))
 
 
 def _softmax_exponents(m: ModelBuilder, node: Node, op: ops.SoftmaxExponents) -> None:
@@ -193,6 +199,19 @@ def _take_token(m: ModelBuilder, node: Node, op: ops.TakeToken) -> None:
     m.apply("Gather", node.name, node.inputs[0], index, axis=1, doc=_doc(node))
 
 
+def _slice(m: ModelBuilder, node: Node, op: ops.Slice) -> None:
+    ends = (op.start, op.stop, op.axis + 1)
+    names = [
+        m.constant(f"{node.name}/{part}", [n], np.int64)
+        for part, n in zip(("start", "stop", "axis"), ends, strict=True)
+    ]
+    m.apply("Slice", node.name, node.inputs[0], *names, doc=_doc(node))
+
+
+def _concat_tokens(m: ModelBuilder, node: Node, op: ops.ConcatTokens) -> None:
+    m.apply("Concat", node.name, *node.inputs, axis=1, doc=_doc(node))
+
+
 def _mean_tokens(m: ModelBuilder, node: Node, op: ops.IntegerMeanTokens) -> None:
     name = node.name
     axes = m.constant(f"{name}/axes", [1], np.int64)
@@ -214,5 +233,7 @@ RULES: dict[type[Op], Callable[[ModelBuilder, Node, Any], None]] = {
     ops.SoftmaxExponents: _softmax_exponents,
     ops.IntegerContext: _context,
     ops.TakeToken: _take_token,
+    ops.Slice: _slice,
+    ops.ConcatTokens: _concat_tokens,
     ops.IntegerMeanTokens: _mean_tokens,
 }

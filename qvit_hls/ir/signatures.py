@@ -142,7 +142,14 @@ SIGNATURES: dict[type[Op], Signature] = {
         1, {"epsilon": _POSITIVE, "multiplier": _MULTIPLIER, "exponent": _EXPONENT, "qmax": _QMAX}
     ),
     integer_ops.IntegerScores: Signature(
-        2, {"heads": _POSITIVE, "multiplier": _MULTIPLIER, "shift": _SHIFT, "qmax": _QMAX}
+        2,
+        {
+            "heads": _POSITIVE,
+            "multiplier": _MULTIPLIER,
+            "shift": _SHIFT,
+            "qmax": _QMAX,
+            "bias": Array(("int16",), ("heads", "queries", "keys"), -MAX_QMAX, MAX_QMAX),
+        },
     ),
     integer_ops.SoftmaxExponents: Signature(
         1, {"table": Array(("uint8",), (EXPONENT_TABLE_SIZE,), 0, EXPONENT_LEVELS)}
@@ -151,6 +158,8 @@ SIGNATURES: dict[type[Op], Signature] = {
         2, {"heads": _POSITIVE, "multiplier": _MULTIPLIER, "exponent": _EXPONENT, "qmax": _QMAX}
     ),
     integer_ops.TakeToken: Signature(1, {"index": Range(0)}),
+    integer_ops.Slice: Signature(1, {"axis": Range(0), "start": Range(0), "stop": _POSITIVE}),
+    integer_ops.ConcatTokens: Signature(None),
     integer_ops.IntegerMeanTokens: Signature(1, {"multiplier": _MULTIPLIER, "shift": _SHIFT, "qmax": _QMAX}),
     # float graph
     float_ops.Input: Signature(0, {"shape": _POSITIVE}),
@@ -174,11 +183,9 @@ SIGNATURES: dict[type[Op], Signature] = {
     float_ops.Elementwise: Signature(1, {}, _known_function),
     float_ops.Reshape: Signature(1, {"shape": _POSITIVE}),
     float_ops.Permute: Signature(1, {"order": Range(0)}),
-    float_ops.Slice: Signature(1, {"axis": Range(0), "start": Range(0), "stop": _POSITIVE}),
     float_ops.MatMul: Signature(2),
     float_ops.Add: Signature(2),
     float_ops.Scale: Signature(1, {"factor": Array(_FLOAT, None)}),
-    float_ops.ConcatTokens: Signature(None),
     float_ops.MeanTokens: Signature(1),
     float_ops.Softmax: Signature(1),
     float_ops.AttentionScores: Signature(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qvit_hls.ir.float_ops import Linear, Softmax
+from qvit_hls.ir.float_ops import AttentionScores, Linear, Softmax
 from qvit_hls.ir.graph import Graph, Node, Quantization, with_quant
 from qvit_hls.ptq.placement import Placement
 from qvit_hls.quant.fake_quant import fake_quantize_bias, fake_quantize_rows
@@ -53,6 +53,11 @@ def annotate(
         elif isinstance(node.op, Softmax):
             source = grid_value(graph, node.inputs[0], quants)
             node = replace(node, op=Softmax(quants[source].scale))
+        elif isinstance(node.op, AttentionScores) and node.op.bias is not None:
+            step = quants[node.name].scale
+            # On the grid, so that rounding the sum rounds the product.
+            bias = (np.floor(node.op.bias.astype(np.float64) / step + 0.5) * step).astype(np.float32)
+            node = replace(node, op=replace(node.op, bias=bias))
         nodes.append(node)
     return graph.with_nodes(nodes)
 

@@ -131,7 +131,7 @@ class Placement:
 
 
 #: Operations whose value is on their input's grid: they only move codes.
-_MOVEMENT = (ops.Patches, ops.TakeToken)
+_MOVEMENT = (ops.Patches, ops.TakeToken, ops.Slice)
 #: Operations whose value the accelerator does not store: constants and normalised probabilities.
 _WITHOUT_GRID = (ops.Constant, ops.Softmax)
 _KNOWN: tuple[type[Op], ...] = (

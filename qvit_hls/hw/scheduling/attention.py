@@ -12,6 +12,7 @@ from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Memory,
 from qvit_hls.hw.gemm_timing import ceil_div
 from qvit_hls.hw.program import StreamedTable
 from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
+from qvit_hls.hw.scheduling.vector import load_constant
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Node
 
@@ -44,14 +45,15 @@ def plan_context(plan: Plan, node: Node) -> None:
         return
     queries, keys, values = (plan.values[name] for name in needed)
     heads = node.op.heads
-    tokens, channels = node.shape
+    tokens, channels = node.shape  # of the queries
+    key_count = exponents.shape[-1]
     width, pad = channels // heads, plan.padded(channels // heads)
     result = plan.tensor(node.name, Memory.ACTIVATION, tokens, heads * pad)
     regions = []
     for head in range(heads):
-        score_region = Region(plan.tensor(f"{scores.name}[{head}]", Memory.WIDE, tokens, tokens), tokens)
+        score_region = Region(plan.tensor(f"{scores.name}[{head}]", Memory.WIDE, tokens, key_count), key_count)
         exponent_region = Region(
-            plan.tensor(f"{exponents.name}[{head}]", Memory.DIGIT, tokens, tokens), tokens
+            plan.tensor(f"{exponents.name}[{head}]", Memory.DIGIT, tokens, key_count), key_count
         )
         _add_scores(plan, scores, head, queries[head], keys[head], score_region)
         regions.append(exponent_region)
@@ -67,10 +69,12 @@ def plan_context(plan: Plan, node: Node) -> None:
 
 def _add_scores(plan: Plan, node: Node, head: int, queries: Region, keys: Region, y: Region) -> None:
     assert isinstance(node.op, ops.IntegerScores)
-    width, tokens = queries.channels, y.tensor.tokens
+    width, tokens, key_count = queries.channels, y.tokens, y.channels
     quant = plan.graph[node.inputs[1]].quant
     assert quant is not None
-    rows8 = tokens if quant.qmax > 7 else 0
+    rows8 = key_count if quant.qmax > 7 else 0
+    if node.op.bias is not None:
+        load_constant(plan, f"{node.name}[{head}].bias", node.op.bias[head], y)
     plan.add(
         PlannedLayer(
             f"{node.name}[{head}]",
@@ -79,10 +83,10 @@ def _add_scores(plan: Plan, node: Node, head: int, queries: Region, keys: Region
                 tokens=tokens,
                 k=width,
                 k_steps=ceil_div(width, plan.config.tile_depth),
-                rows=tokens,
+                rows=key_count,
                 rows8=rows8,
                 digit_source=DigitSource.MEMORY,
-                destination=Destination.SCORES,
+                destination=Destination.SCORES if node.op.bias is None else Destination.SCORES_ADD,
                 scaling=Scaling.CONSTANT,
                 multiplier=node.op.multiplier,
                 shift=node.op.shift,
@@ -91,16 +95,15 @@ def _add_scores(plan: Plan, node: Node, head: int, queries: Region, keys: Region
             x=queries,
             digits=keys,
             y=y,
-            parts=(Part(node.name, tokens, head=head),),
-            macs=tokens * tokens * width,
-            atom_macs=tokens * width * (tokens + rows8),
+            parts=(Part(node.name, key_count, head=head),),
+            macs=tokens * key_count * width,
+            atom_macs=tokens * width * (key_count + rows8),
         )
     )
 
 
 def _add_softmax(plan: Plan, node: Node, context: Node, head: int, x: Region, y: Region) -> None:
     assert isinstance(node.op, ops.SoftmaxExponents) and isinstance(context.op, ops.IntegerContext)
-    tokens = x.tensor.tokens
     table = node.op.table.astype(np.int8)
     # Most models use one score step throughout: the table is streamed only when it changes.
     changed = plan.exponent_table is None or not np.array_equal(plan.exponent_table, table)
@@ -110,8 +113,8 @@ def _add_softmax(plan: Plan, node: Node, context: Node, head: int, x: Region, y:
             f"{node.name}[{head}]",
             Descriptor(
                 unit=Unit.SOFTMAX,
-                tokens=tokens,
-                k=tokens,
+                tokens=x.tokens,
+                k=x.channels,
                 multiplier=context.op.multiplier,
                 shift=context.op.exponent,
                 table_entries=len(table) if changed else 0,
@@ -119,22 +122,22 @@ def _add_softmax(plan: Plan, node: Node, context: Node, head: int, x: Region, y:
             x=x,
             y=y,
             stream=(StreamedTable(table),) if changed else (),
-            parts=(Part(node.name, tokens, head=head),),
+            parts=(Part(node.name, x.channels, head=head),),
         )
     )
 
 
 def _add_context(plan: Plan, node: Node, head: int, values: Region, exponents: Region, y: Region) -> None:
     assert isinstance(node.op, ops.IntegerContext)
-    width, tokens = y.channels, y.tensor.tokens
+    width, tokens, key_count = y.channels, y.tokens, exponents.channels
     plan.add(
         PlannedLayer(
             f"{node.name}[{head}]",
             Descriptor(
                 unit=Unit.GEMM,
                 tokens=width,
-                k=tokens,
-                k_steps=ceil_div(tokens, plan.config.tile_depth),
+                k=key_count,
+                k_steps=ceil_div(key_count, plan.config.tile_depth),
                 rows=tokens,
                 rows8=tokens,
                 digit_source=DigitSource.MEMORY,
@@ -146,7 +149,7 @@ def _add_context(plan: Plan, node: Node, head: int, values: Region, exponents: R
             digits=exponents,
             y=y,
             parts=(Part(node.name, width, start=head * width),),
-            macs=tokens * tokens * width,
-            atom_macs=2 * tokens * tokens * width,
+            macs=tokens * key_count * width,
+            atom_macs=2 * tokens * key_count * width,
         )
     )

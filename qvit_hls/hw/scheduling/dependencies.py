@@ -33,6 +33,10 @@ class Lane(IntEnum):
 #: Vector layers that run while no GEMM does: they write memories without giving way.
 _ALONE = (Unit.LOAD_RESIDUAL, Unit.MEAN_TOKENS, Unit.STORE_RESULT)
 
+#: Where a GEMM adds to what is there, and where it tracks the largest score.
+_ADDING = (Destination.WIDE_ADD, Destination.SCORES_ADD)
+_TRACKING = (Destination.SCORES, Destination.SCORES_ADD)
+
 #: A memory, and the words of it that are touched.
 _Words = tuple[int, np.ndarray]
 
@@ -152,7 +156,7 @@ class _Banks:
         kind = None
         if d.unit == Unit.SOFTMAX:
             kind = "softmax"
-        elif d.unit == Unit.GEMM and d.destination == Destination.SCORES:
+        elif d.unit == Unit.GEMM and d.destination in _TRACKING:
             kind = "scores"
         elif d.unit == Unit.GEMM and d.scaling == Scaling.RECIPROCAL:
             kind = "context"
@@ -166,7 +170,7 @@ class _Banks:
 def _words(region: Region, config: AcceleratorConfig) -> _Words:
     """The words of T_k channels that hold a region; all lanes of a word count as one."""
     tensor, depth = region.tensor, config.tile_depth
-    tiles = np.arange(ceil_div(tensor.tokens, config.tile_tokens)) * (tensor.stride // depth)
+    tiles = np.arange(ceil_div(region.tokens, config.tile_tokens)) * (tensor.stride // depth)
     first = (tensor.base + region.column) // depth
     return int(tensor.memory), (first + tiles[:, None] + np.arange(ceil_div(region.channels, depth))).ravel()
 
@@ -186,7 +190,7 @@ def _other_reads(layer: PlannedLayer, bank: int, config: AcceleratorConfig) -> I
     d = layer.descriptor
     if layer.digits is not None:
         yield _words(layer.digits, config)
-    if layer.y is not None and d.destination == Destination.WIDE_ADD:
+    if layer.y is not None and d.destination in _ADDING:
         yield _words(layer.y, config)
     if d.scaling == Scaling.RECIPROCAL:
         yield _NORMALIZERS, np.array([bank])
@@ -196,7 +200,7 @@ def _writes(layer: PlannedLayer, bank: int, config: AcceleratorConfig) -> Iterat
     d = layer.descriptor
     if layer.y is not None:
         yield _words(layer.y, config)
-    if d.unit == Unit.GEMM and d.destination == Destination.SCORES:
+    if d.unit == Unit.GEMM and d.destination in _TRACKING:
         yield _MAXIMA, np.array([bank])
     adds = d.unit == Unit.GEMM and d.destination == Destination.WIDE_ADD
     if adds or (d.unit == Unit.LAYER_NORM and not d.rows):  # the unit keeps its own ones where those are
@@ -209,7 +213,7 @@ def _writes(layer: PlannedLayer, bank: int, config: AcceleratorConfig) -> Iterat
 _SOURCES = {
     Unit.GEMM: (Destination.ACTIVATION,),
     Unit.LAYER_NORM: (Destination.WIDE_ADD,),
-    Unit.SOFTMAX: (Destination.SCORES,),
+    Unit.SOFTMAX: _TRACKING,
 }
 
 

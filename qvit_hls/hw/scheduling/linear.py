@@ -8,8 +8,10 @@ import numpy as np
 
 from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Memory, Scaling, Unit
 from qvit_hls.hw.gemm_timing import ceil_div
-from qvit_hls.hw.program import RowParameters, StreamedConstant, StreamedTable, StreamedWeights, StreamItem
+from qvit_hls.hw.program import RowParameters, StreamedTable, StreamedWeights, StreamItem
 from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
+from qvit_hls.hw.scheduling.tokens import averaged_in_place, first_token_in_place
+from qvit_hls.hw.scheduling.vector import load_constant
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Node
 
@@ -42,7 +44,10 @@ def plan_linear(plan: Plan, node: Node) -> None:
     elif reader is not None and isinstance(reader.op, ops.Embed):
         _to_embedding(plan, node, reader)
     elif reader is not None and isinstance(reader.op, ops.IntegerAdd):
-        _to_residual(plan, node, reader)
+        if _begins_sum(plan, node, reader):
+            _to_tensor(plan, node, node, Memory.WIDE, None)
+        else:
+            _to_residual(plan, node, reader)
     elif reader is not None and isinstance(reader.op, ops.IntegerScores):
         _to_score_operand(plan, node, reader)
     elif reader is not None and isinstance(reader.op, ops.IntegerContext):
@@ -71,24 +76,20 @@ def _to_embedding(plan: Plan, node: Node, embed: Node) -> None:
     assert isinstance(embed.op, ops.Embed)
     tokens, channels = embed.shape
     y = Region(plan.tensor(embed.name, Memory.WIDE, tokens, channels), channels)
-    constant = StreamedConstant(embed.op.constant.astype(np.int16))
-    plan.add(
-        PlannedLayer(
-            f"{embed.name}.constant",
-            Descriptor(
-                unit=Unit.LOAD_RESIDUAL,
-                tokens=tokens,
-                k=channels,
-            ),
-            y=y,
-            stream=(constant,),
-        )
-    )
+    load_constant(plan, f"{embed.name}.constant", embed.op.constant, y)
     everything = np.arange(channels)
     parts = (Part(embed.name, channels),)
     target = Target(y, Destination.WIDE_ADD, parts, everything, everything, first_token=embed.op.offset)
     add_weight_layer(plan, node, target, qmax=embed.op.qmax)
     plan.values[embed.name] = [y]
+
+
+def _begins_sum(plan: Plan, node: Node, add: Node) -> bool:
+    """Whether the other side of an addition comes later, and adds itself to this layer's result."""
+    others = [name for name in add.inputs if name != node.name]
+    return len(others) == 1 and isinstance(plan.graph[others[0]].op, ops.IntegerLinear) and (
+        others[0] not in plan.values and others[0] not in plan.failed
+    )
 
 
 def _to_residual(plan: Plan, node: Node, add: Node) -> None:
@@ -122,11 +123,18 @@ def _late_readers(plan: Plan, value: str, linear: Node, add: Node) -> list[str]:
     order = [node.name for node in plan.graph]
     late = ["the graph's output"] if value in plan.graph.outputs else []
     for user in plan.users[value]:
-        if isinstance(user.op, ops.TakeToken):  # copies nothing: its readers read this memory
+        if _copies_nothing(plan, user):  # its readers read this memory
             late += _late_readers(plan, user.name, linear, add)
         elif user.name != add.name and order.index(user.name) > order.index(linear.name):
             late.append(user.name)
     return late
+
+
+def _copies_nothing(plan: Plan, node: Node) -> bool:
+    """Whether a node's value is a part of its input's memory."""
+    if isinstance(node.op, ops.Slice):
+        return averaged_in_place(plan, node)
+    return isinstance(node.op, ops.TakeToken) and first_token_in_place(plan, node)
 
 
 def _to_score_operand(plan: Plan, node: Node, scores: Node) -> None:
@@ -244,7 +252,7 @@ def add_weight_layer(
     stream: tuple[StreamItem, ...] = (StreamedWeights(codes, rows8, parameters),)
     if target.table is not None:
         stream = (StreamedTable(target.table.astype(np.int8)), *stream)
-    tokens = x.tensor.tokens
+    tokens = x.tokens
     products = (tokens - target.first_token) * op.weight.shape[1]
     plan.add(
         PlannedLayer(

@@ -17,16 +17,23 @@ from qvit_hls.ir.graph import Graph, Node
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Channels ``column .. column + channels`` of a tensor.
+    """Channels ``column .. column + channels`` of a tensor's first tokens.
 
     Attributes:
         positions: where in the region each logical channel lies; None when they lie in order, unpadded.
+        first_tokens: how many; None for all.
     """
 
     tensor: Tensor
     channels: int
     column: int = 0
     positions: np.ndarray | None = None
+    first_tokens: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens."""
+        return self.tensor.tokens if self.first_tokens is None else self.first_tokens
 
     def logical(self, channels: int) -> np.ndarray:
         """Positions of the logical channels, int64 ``[channels]``."""
@@ -136,6 +143,14 @@ class Plan:
         """The node that reads this value, when it is exactly one and the value does not leave the graph."""
         readers = self.users[node.name]
         return readers[0] if len(readers) == 1 and node.name not in self.graph.outputs else None
+
+    def residual(self, node: Node, name: str) -> Region | None:
+        """Where ``name``, an input of ``node``, lies in the wide memory; a problem and None if it does not."""
+        regions = self.values.get(name)
+        if not regions or regions[0].tensor.memory != Memory.WIDE:
+            self.problems.append(f"{node.name}: {node.op.kind} reads the residual stream, not {name}")
+            return None
+        return regions[0]
 
     def padded(self, channels: int) -> int:
         """Channels rounded up to whole memory words."""

@@ -1,8 +1,11 @@
-"""Everything that is not a matrix product: image, normalisation, pooling, result."""
+"""Layers that are no matrix product and move no tokens: image, constants, normalisation, result."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from qvit_hls.hw.descriptor import Descriptor, Destination, Memory, Unit
+from qvit_hls.hw.program import StreamedConstant
 from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Node
@@ -43,10 +46,23 @@ def plan_patches(plan: Plan, node: Node) -> None:
     plan.values[node.name] = [y]
 
 
+def load_constant(plan: Plan, name: str, codes: np.ndarray, y: Region) -> None:
+    """Put int16 codes ``[tokens, channels]`` into the first tokens of a region of the wide memory."""
+    tokens, channels = codes.shape
+    plan.add(
+        PlannedLayer(
+            name,
+            Descriptor(unit=Unit.LOAD_RESIDUAL, tokens=tokens, k=channels),
+            y=y,
+            stream=(StreamedConstant(np.ascontiguousarray(codes, dtype=np.int16)),),
+        )
+    )
+
+
 def plan_layer_norm(plan: Plan, node: Node) -> None:
     """Normalise from the residual stream into the activation memory."""
     assert isinstance(node.op, ops.IntegerLayerNorm)
-    x = _wide(plan, node)
+    x = plan.residual(node, node.inputs[0])
     if x is None:
         return
     tokens, channels = node.shape
@@ -86,44 +102,6 @@ def _makes_moments(d: Descriptor) -> bool:
     return d.destination == Destination.WIDE_ADD or (d.unit == Unit.LAYER_NORM and d.rows == 0)
 
 
-def plan_take_token(plan: Plan, node: Node) -> None:
-    """Reading one token needs no work: later layers look at the first token only."""
-    assert isinstance(node.op, ops.TakeToken)
-    if node.op.index != 0:
-        plan.problems.append(f"{node.name}: takes token {node.op.index}; the engine can take token 0")
-        return
-    x = _wide(plan, node)
-    if x is not None:
-        plan.values[node.name] = [x]
-
-
-def plan_mean_tokens(plan: Plan, node: Node) -> None:
-    """Mean over tokens, within the wide memory."""
-    assert isinstance(node.op, ops.IntegerMeanTokens)
-    x = _wide(plan, node)
-    if x is None:
-        return
-    channels = node.shape[1]
-    y = Region(plan.tensor(node.name, Memory.WIDE, 1, channels), channels)
-    plan.add(
-        PlannedLayer(
-            node.name,
-            Descriptor(
-                unit=Unit.MEAN_TOKENS,
-                tokens=x.tensor.tokens,
-                k=channels,
-                multiplier=node.op.multiplier,
-                shift=node.op.shift,
-                qmax=node.op.qmax,
-            ),
-            x=x,
-            y=y,
-            parts=(Part(node.name, channels),),
-        )
-    )
-    plan.values[node.name] = [y]
-
-
 def plan_result(plan: Plan) -> None:
     """Write the logits to external memory."""
     node = plan.graph[plan.graph.outputs[0]]
@@ -137,11 +115,3 @@ def plan_result(plan: Plan) -> None:
         plan.problems.append(f"{node.name}: the result has {node.shape[0]} tokens; the engine writes one")
         return
     plan.add(PlannedLayer("result", Descriptor(unit=Unit.STORE_RESULT, tokens=1, k=x.channels), x=x))
-
-
-def _wide(plan: Plan, node: Node) -> Region | None:
-    regions = plan.values.get(node.inputs[0])
-    if not regions or regions[0].tensor.memory != Memory.WIDE:
-        plan.problems.append(f"{node.name}: {node.op.kind} reads the residual stream, not {node.inputs[0]}")
-        return None
-    return regions[0]
