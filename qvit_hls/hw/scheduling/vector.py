@@ -112,6 +112,7 @@ def plan_mean_tokens(plan: Plan, node: Node) -> None:
                 unit=Unit.MEAN_TOKENS,
                 tokens=x.tensor.tokens,
                 k=channels,
+                rows=1,
                 multiplier=node.op.multiplier,
                 shift=node.op.shift,
                 qmax=node.op.qmax,
