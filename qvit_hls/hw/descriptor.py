@@ -45,7 +45,11 @@ class DigitSource(IntEnum):
 
 
 class Destination(IntEnum):
-    """Where a GEMM writes: ADD adds to the residual stream, SCORES also tracks each token's maximum."""
+    """Where a GEMM writes.
+
+    WIDE_ADD and SCORES_ADD add to what the wide memory holds (a residual stream, a constant) and clamp the
+    sum; SCORES and SCORES_ADD track the maximum of what they write, for each token.
+    """
 
     ACTIVATION = 0
     ACTIVATION_TRANSPOSED = 1
@@ -53,6 +57,7 @@ class Destination(IntEnum):
     WIDE = 3
     WIDE_ADD = 4
     SCORES = 5
+    SCORES_ADD = 6
 
 
 class Scaling(IntEnum):
@@ -117,22 +122,26 @@ class Descriptor:
     Attributes:
         unit: a Unit. steps: cycles of the unit's main loop; a GEMM runs exactly this many.
         trace_*: the region that holds the result, for the trace: [trace_tokens][trace_channels].
-        tokens: tokens of the activation operand, or of the tensor that a vector unit works on.
+        tokens: tokens of the activation operand, or of the tensor that a vector unit works on; MEAN_TOKENS:
+            tokens in each mean.
         k, k_steps: summed channels, and steps of T_k that hold them.
         x_base, x_stride: activation operand (GEMM) or source tensor (vector units).
         rows, rows8: output rows; the first rows8 of them have two digits. LAYER_NORM: rows is k where the
             additions before it are all that was written to its source, so that its moments could be taken
             meanwhile, else 0. LOAD_IMAGE: rows is how many first GEMMs must be complete before the next
-            image may take this one's place.
+            image may take this one's place. MEAN_TOKENS: rows is the number of means; mean j is of the tokens
+            from ``first_token + j`` of the source on, and becomes token ``patch + j`` of the result.
         digit_source, digit_base, digit_stride: the operand that is split into digits.
         destination, y_base, y_stride: the result.
-        first_token: results of tokens before this are dropped (the class token's place).
+        first_token: results of tokens before this are dropped (the class token's place). MEAN_TOKENS: first
+            token of the first mean.
         scaling, multiplier, shift: requantization; for SOFTMAX and LAYER_NORM the constant of the
             reciprocal and its exponent.
         qmax: results are clamped to -qmax..qmax.
         table_entries: entries of the table that the stream carries for this layer (0: none).
         epsilon_low, epsilon_high: 64-bit epsilon of LAYER_NORM.
-        patch, height, width: LOAD_IMAGE; the image's channels are in k.
+        patch, height, width: LOAD_IMAGE; the image's channels are in k. MEAN_TOKENS: patch is the token of
+            the result that the first mean becomes.
         after: what must be complete before this layer may begin, as :class:`After` packs it; an engine
             that runs one layer after the other needs not look at it.
     """

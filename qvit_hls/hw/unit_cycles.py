@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from qvit_hls.hw.accelerator import PORT_BITS, AcceleratorConfig
 from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Unit
 from qvit_hls.hw.gemm_timing import ceil_div, gemm_cycles, round_up
@@ -10,6 +12,28 @@ from qvit_hls.hw.gemm_timing import ceil_div, gemm_cycles, round_up
 RECIPROCAL_LATENCY = 24
 #: Cycles before the serial square root and reciprocal's first result.
 ROOT_LATENCY = 60
+
+
+def window_tiles(
+    first: int | np.ndarray, windows: int | np.ndarray, tokens: int | np.ndarray, lanes: int | np.ndarray
+) -> np.ndarray:
+    """Token tiles of ``lanes`` tokens that successive windows touch, all windows together.
+
+    Window j is the ``tokens`` tokens from ``first + j`` on, at least one. Whole numbers, or arrays of them.
+    """
+    size = np.asarray(lanes)
+
+    def tiles_before(token: int | np.ndarray) -> np.ndarray:
+        """Sum of ``i // size`` over all i below this one."""
+        whole = token // size
+        return size * (whole * (whole - 1) // 2) + whole * (token % size)
+
+    # Window j touches (first + j + tokens - 1) // size - (first + j) // size + 1 of them.
+    end = first + tokens - 1
+    further = (
+        tiles_before(end + windows) - tiles_before(end) - tiles_before(first + windows) + tiles_before(first)
+    )
+    return further + windows
 
 
 def unit_cycles(config: AcceleratorConfig, d: Descriptor) -> int:
@@ -36,7 +60,7 @@ def unit_cycles(config: AcceleratorConfig, d: Descriptor) -> int:
     if d.unit == Unit.SOFTMAX:
         return tiles * (d.k + lanes + RECIPROCAL_LATENCY)
     if d.unit == Unit.MEAN_TOKENS:
-        return d.k * tiles
+        return d.k * int(window_tiles(d.first_token, d.rows, d.tokens, lanes))
     return d.k
 
 

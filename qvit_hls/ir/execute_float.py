@@ -14,7 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from qvit_hls.ir import float_ops as ops
-from qvit_hls.ir.execute_integer import concat_tokens, merge_heads, patches, split_heads, take_slice, take_token
+from qvit_hls.ir.execute_integer import (
+    concat_tokens,
+    merge_heads,
+    patches,
+    split_heads,
+    take_slice,
+    take_token,
+)
 from qvit_hls.ir.graph import Op
 from qvit_hls.ir.tables import FUNCTIONS, exponent_table
 

@@ -134,7 +134,7 @@ iteration:
             if (multiplying.token_tile == token_tiles - 1 && unloaded > length) length = unloaded;
         }
     }
-    if (d.destination == TO_SCORES) memory.score_bank = static_cast<uint<1>>(memory.score_bank ^ 1);
+    if (is_scores(d)) memory.score_bank = static_cast<uint<1>>(memory.score_bank ^ 1);
     if (d.scaling == SCALING_RECIPROCAL) memory.context_bank = static_cast<uint<1>>(memory.context_bank ^ 1);
 }
 

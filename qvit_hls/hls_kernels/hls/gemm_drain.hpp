@@ -27,6 +27,18 @@ template <class C> struct Memories {
     code_t exponent[C::T_N][C::EXPONENTS];  // of the softmax, by distance from the maximum
 };
 
+// Whether results are added to what the wide memory holds: the residual stream, or a constant behind scores.
+inline bool adds_to_wide(const Descriptor &d) {
+#pragma HLS INLINE
+    return d.destination == TO_WIDE_ADD || d.destination == TO_SCORES_ADD;
+}
+
+// Whether results are attention scores, of which each query's maximum is tracked.
+inline bool is_scores(const Descriptor &d) {
+#pragma HLS INLINE
+    return d.destination == TO_SCORES || d.destination == TO_SCORES_ADD;
+}
+
 // Row parameters from wherever this layer takes them. `row` counts from the tile's first row; `copy` is the
 // row's place among those that are written at once.
 template <class C>
@@ -89,14 +101,15 @@ lane:
             memory.activation[address / C::T_K][address % C::T_K][n] = static_cast<code_t>(value);
         } else if (d.destination == TO_DIGIT) {
             memory.digit[address / C::T_K][address % C::T_K][n] = static_cast<code_t>(value);
-        } else if (d.destination == TO_WIDE_ADD) {
-            const sint<17> added = static_cast<sint<17>>(memory.wide[address][n] + value);
-            memory.wide[address][n] = static_cast<wide_t>(added > qmax ? static_cast<sint<17>>(qmax)
-                                                          : added < -qmax ? static_cast<sint<17>>(-qmax)
-                                                                          : added);
         } else {
+            if (adds_to_wide(d)) {
+                const sint<17> added = static_cast<sint<17>>(memory.wide[address][n] + value);
+                value = static_cast<wide_t>(added > qmax    ? static_cast<sint<17>>(qmax)
+                                            : added < -qmax ? static_cast<sint<17>>(-qmax)
+                                                            : added);
+            }
             memory.wide[address][n] = value;
-            if (C::HAS_SOFTMAX && d.destination == TO_SCORES) {
+            if (C::HAS_SOFTMAX && is_scores(d)) {
                 const wide_t before = memory.row_maximum[memory.score_bank][token_tile][n];
                 memory.row_maximum[memory.score_bank][token_tile][n] = first_score || value > before ? value : before;
             }

@@ -8,7 +8,7 @@ package qvit_pkg;
     typedef enum logic [31:0] {MEMORY_ACTIVATION, MEMORY_DIGIT, MEMORY_WIDE, MEMORY_NONE} memory_t;
     typedef enum logic [31:0] {DIGITS_STREAM, DIGITS_MEMORY} digit_source_t;
     typedef enum logic [31:0] {
-        TO_ACTIVATION, TO_ACTIVATION_TRANSPOSED, TO_DIGIT, TO_WIDE, TO_WIDE_ADD, TO_SCORES
+        TO_ACTIVATION, TO_ACTIVATION_TRANSPOSED, TO_DIGIT, TO_WIDE, TO_WIDE_ADD, TO_SCORES, TO_SCORES_ADD
     } destination_t;
     typedef enum logic [31:0] {SCALING_PER_ROW, SCALING_CONSTANT, SCALING_RECIPROCAL} scaling_t;
 

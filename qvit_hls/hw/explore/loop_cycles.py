@@ -10,7 +10,7 @@ from qvit_hls.hw.accelerator import PORT_BITS
 from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Unit
 from qvit_hls.hw.gemm_timing import PARAMETER_BITS
 from qvit_hls.hw.timing.tiles import Tiles
-from qvit_hls.hw.unit_cycles import RECIPROCAL_LATENCY, ROOT_LATENCY
+from qvit_hls.hw.unit_cycles import RECIPROCAL_LATENCY, ROOT_LATENCY, window_tiles
 
 
 def frame_cycles(layers: Mapping[Descriptor, int], tiles: Tiles) -> np.ndarray:
@@ -54,7 +54,7 @@ def _vector_cycles(d: Descriptor, tiles: Tiles) -> np.ndarray:
     if d.unit == Unit.SOFTMAX:
         return token_tiles * (d.k + lanes + RECIPROCAL_LATENCY)
     if d.unit == Unit.MEAN_TOKENS:
-        return d.k * token_tiles
+        return d.k * window_tiles(d.first_token, d.rows, d.tokens, lanes)
     return np.asarray(d.k)
 
 

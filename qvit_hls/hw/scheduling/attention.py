@@ -51,7 +51,9 @@ def plan_context(plan: Plan, node: Node) -> None:
     result = plan.tensor(node.name, Memory.ACTIVATION, tokens, heads * pad)
     regions = []
     for head in range(heads):
-        score_region = Region(plan.tensor(f"{scores.name}[{head}]", Memory.WIDE, tokens, key_count), key_count)
+        score_region = Region(
+            plan.tensor(f"{scores.name}[{head}]", Memory.WIDE, tokens, key_count), key_count
+        )
         exponent_region = Region(
             plan.tensor(f"{exponents.name}[{head}]", Memory.DIGIT, tokens, key_count), key_count
         )

@@ -87,8 +87,10 @@ def _to_embedding(plan: Plan, node: Node, embed: Node) -> None:
 def _begins_sum(plan: Plan, node: Node, add: Node) -> bool:
     """Whether the other side of an addition comes later, and adds itself to this layer's result."""
     others = [name for name in add.inputs if name != node.name]
-    return len(others) == 1 and isinstance(plan.graph[others[0]].op, ops.IntegerLinear) and (
-        others[0] not in plan.values and others[0] not in plan.failed
+    return (
+        len(others) == 1
+        and isinstance(plan.graph[others[0]].op, ops.IntegerLinear)
+        and (others[0] not in plan.values and others[0] not in plan.failed)
     )
 
 

@@ -145,7 +145,7 @@ class Plan:
         return readers[0] if len(readers) == 1 and node.name not in self.graph.outputs else None
 
     def residual(self, node: Node, name: str) -> Region | None:
-        """Where ``name``, an input of ``node``, lies in the wide memory; a problem and None if it does not."""
+        """Where ``name``, an input of ``node``, lies in the wide memory; else a problem and None."""
         regions = self.values.get(name)
         if not regions or regions[0].tensor.memory != Memory.WIDE:
             self.problems.append(f"{node.name}: {node.op.kind} reads the residual stream, not {name}")

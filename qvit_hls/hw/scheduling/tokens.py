@@ -1,4 +1,4 @@
-"""Tokens of the residual stream: picking, joining and averaging them, all by the unit that averages tokens."""
+"""Tokens of the residual stream: taken, joined and averaged, all by the unit that averages tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDE_QMAX = activation_qmax(MAX_RESIDUAL_BITS)
 
 
 def plan_take_token(plan: Plan, node: Node) -> None:
-    """Reading the first token needs no work: later layers look at it only. Any other is copied to be the first."""
+    """Reading the first token needs no work: later layers look at it only. Any other is copied."""
     assert isinstance(node.op, ops.TakeToken)
     regions = plan.values.get(node.inputs[0])
     if regions and first_token_in_place(plan, node):
@@ -73,8 +73,8 @@ def plan_embed(plan: Plan, node: Node) -> None:
     offset, (tokens, channels) = node.op.offset, node.shape
     if node.op.constant[offset:].any():
         plan.problems.append(
-            f"{node.name}: a constant is added to {node.inputs[0]}; the engine adds constants to the result of a "
-            "linear layer only"
+            f"{node.name}: a constant is added to {node.inputs[0]}; the engine adds constants to what "
+            "a linear layer computes"
         )
         return
     y = Region(plan.tensor(node.name, Memory.WIDE, tokens, channels), channels)
