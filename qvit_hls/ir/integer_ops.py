@@ -177,7 +177,8 @@ class IntegerScores(Op):
     With a bias, ``y[h, i, j] = clamp(bias[h, i, j] + requantize(..), qmax)``.
 
     Inputs ``q [queries, heads*head_dim]`` and ``k [keys, heads*head_dim]``; output
-    ``[heads, queries, keys]``. The multiplier holds the attention scale. k is split into digits, so its codes stay within +-119.
+    ``[heads, queries, keys]``. The multiplier holds the attention scale. k is split into digits, so its codes
+    stay within +-119.
 
     Attributes:
         bias: int16 ``[heads, queries, keys]`` within +-qmax, or None (relative position bias).

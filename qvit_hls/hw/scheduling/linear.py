@@ -15,6 +15,16 @@ from qvit_hls.hw.scheduling.vector import load_constant
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Node
 
+#: What reads a residual stream.
+_STREAM_READERS = {
+    ops.IntegerLayerNorm,
+    ops.IntegerAdd,
+    ops.TakeToken,
+    ops.Slice,
+    ops.ConcatTokens,
+    ops.IntegerMeanTokens,
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Target:
@@ -52,6 +62,8 @@ def plan_linear(plan: Plan, node: Node) -> None:
         _to_score_operand(plan, node, reader)
     elif reader is not None and isinstance(reader.op, ops.IntegerContext):
         _to_values(plan, node, reader)
+    elif kinds and kinds.issubset(_STREAM_READERS) and node.name not in plan.graph.outputs:
+        _to_tensor(plan, node, node, Memory.WIDE, None)  # begins a residual stream
     elif node.name in plan.graph.outputs and not kinds:
         _to_tensor(plan, node, node, Memory.WIDE, None)
     elif kinds == {ops.IntegerLinear} and node.name not in plan.graph.outputs:

@@ -12,19 +12,15 @@ from qvit_hls.ir.graph import Node
 
 
 def plan_patches(plan: Plan, node: Node) -> None:
-    """Load the image and cut it into patches, behind the place of the class token."""
+    """Load the image and cut it into patches, behind the places of tokens that are constants."""
     assert isinstance(node.op, ops.Patches)
     linear = plan.only_user(node)
-    embed = (
-        plan.only_user(linear) if linear is not None and isinstance(linear.op, ops.IntegerLinear) else None
-    )
-    if embed is None or not isinstance(embed.op, ops.Embed):
-        plan.problems.append(
-            f"{node.name}: patches must go through one linear layer into the token embedding"
-        )
+    if linear is None or not isinstance(linear.op, ops.IntegerLinear):
+        plan.problems.append(f"{node.name}: patches must go into one linear layer")
         return
     tokens, channels = node.shape
-    first = embed.op.offset
+    embed = plan.only_user(linear)
+    first = embed.op.offset if embed is not None and isinstance(embed.op, ops.Embed) else 0
     image_channels, height, width = plan.graph[node.inputs[0]].shape
     y = Region(plan.tensor(node.name, Memory.ACTIVATION, first + tokens, channels), channels)
     plan.add(
