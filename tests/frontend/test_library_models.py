@@ -70,32 +70,6 @@ def structure_problems(name: str, **changes: object) -> list[str]:
     return [problem for problem in error.value.problems if not problem.endswith(unquantized)]
 
 
-def test_lowering_lists_all_that_the_engine_lacks_for_class_attention() -> None:
-    queries = "attn.scores: it has queries of 1 and keys of 5 tokens; the engine has as many of both."
-    joins = "it joins tokens that depend on the image; the engine only puts constant ones before the patches."
-    assert structure_problems("cait_xxs24_224") == [
-        f"blocks_token_only.0.{queries}",
-        f"blocks_token_only.1.concat: {joins}",
-        f"blocks_token_only.1.{queries}",
-        f"concat: {joins}",
-    ]
-
-
-def test_lowering_names_score_biases_and_means_of_some_tokens() -> None:
-    bias = "a constant (relative position bias) is added to its scores; the engine adds none."
-    assert structure_problems("vit_relpos_base_patch16_clsgap_224") == [
-        f"blocks.0.attn.scores: {bias}",
-        f"blocks.1.attn.scores: {bias}",
-        "slice: it takes tokens 1 to 4 of 5; the engine takes token 0 or all.",
-    ]
-
-
-def test_lowering_names_the_second_classifier_s_token() -> None:
-    assert structure_problems("deit_small_distilled_patch16_224") == [
-        "token_1: it takes token 1; the engine takes token 0 or all."
-    ]
-
-
 def test_lowering_names_what_computes_and_not_what_only_moves_its_data() -> None:
     per_head = "it normalises values of shape [3, 5, 16]; the engine normalises whole tokens."
     product = "the product is not part of an attention of the form softmax(scale * q k^T) v over heads."
@@ -117,9 +91,9 @@ def test_lowering_says_why_a_layer_norm_s_weight_cannot_be_folded() -> None:
     ]
 
 
-def test_a_plain_vit_and_registers_lack_nothing() -> None:
-    assert structure_problems("deit3_small_patch16_224") == []
-    assert structure_problems("vit_small_patch14_reg4_dinov2") == []
+@pytest.mark.parametrize("name", TIMM)
+def test_the_engine_lacks_nothing_of_a_timm_model(name: str) -> None:
+    assert structure_problems(name) == []
 
 
 @pytest.mark.slow

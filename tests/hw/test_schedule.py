@@ -111,9 +111,23 @@ def test_an_output_that_a_residual_add_overwrites_is_refused() -> None:
     )
 
 
-def test_only_the_first_token_can_be_taken() -> None:
-    graph = changed(compiled(), "token", op=integer_ops.TakeToken(1))
-    assert refusal(graph) == ("token: takes token 1; the engine can take token 0",)
+def test_the_first_token_stays_where_it_is_and_another_one_is_copied() -> None:
+    def copies(index: int) -> list[str]:
+        graph = changed(compiled(), "token", op=integer_ops.TakeToken(index))
+        layers = schedule(graph, CONFIG).layers
+        return [layer.name for layer in layers if layer.descriptor.unit == Unit.MEAN_TOKENS]
+
+    assert copies(0) == []
+    assert copies(1) == ["token"]
+
+
+def test_only_tokens_of_the_residual_stream_are_joined() -> None:
+    graph = compiled()
+    norm = graph["norm"]
+    joined = Node("joined", integer_ops.ConcatTokens(), ("norm", "norm"), (2, norm.shape[1]), norm.quant)
+    graph = changed(inserted(graph, "norm", joined), "head", inputs=("joined",), shape=(2, 3))
+    problem = "joined: concat_tokens reads the residual stream, not norm"
+    assert refusal(graph) == (problem, problem)
 
 
 def test_float_operations_are_refused() -> None:
@@ -192,13 +206,11 @@ def test_a_branch_with_another_limit_than_the_residual_stream_is_refused() -> No
     )
 
 
-def test_patches_that_do_not_become_tokens_are_refused() -> None:
+def test_patches_that_two_layers_read_are_refused() -> None:
     graph = compiled()
     again = replace(graph["patch_embed"], name="again")
     problems = refusal(inserted(graph, "patch_embed.patches", again))
-    assert problems[0] == (
-        "patch_embed.patches: patches must go through one linear layer into the token embedding"
-    )
+    assert problems[0] == "patch_embed.patches: patches must go into one linear layer"
 
 
 def test_a_residual_add_of_two_linear_layers_is_refused() -> None:

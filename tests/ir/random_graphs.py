@@ -118,7 +118,10 @@ def integer_vit(v: VitShape) -> Graph:
         q = linear(f"{p}.attn.q", y, dim, qmax)
         k = linear(f"{p}.attn.k", y, dim, key)
         value = linear(f"{p}.attn.v", y, dim, qmax)
-        scores = i.IntegerScores(v.heads, int(rng.integers(1 << 15, 1 << 16)), 17 + v.bits // 2, qmax)
+        bias = rng.integers(-qmax, qmax + 1, (v.heads, tokens, tokens)).astype(np.int16)
+        scores = i.IntegerScores(
+            v.heads, int(rng.integers(1 << 15, 1 << 16)), 17 + v.bits // 2, qmax, bias if n % 2 else None
+        )
         s = b.add(f"{p}.attn.scores", scores, q, k)
         e = b.add(f"{p}.attn.softmax", i.SoftmaxExponents(exponent_table(float(rng.uniform(0.01, 0.3)))), s)
         context = i.IntegerContext(v.heads, int(rng.integers(1 << 15, 1 << 16)), 15, qmax)
@@ -128,7 +131,8 @@ def integer_vit(v: VitShape) -> Graph:
         table = rng.integers(-qmax, qmax + 1, 255).astype(np.int16)
         y = b.add(f"{p}.mlp.act", i.Table(table), y, quant=quant(qmax))
         x = b.add(f"{p}.add2", i.IntegerAdd(wide), x, linear(f"{p}.mlp.fc2", y, dim, wide))
-    x = norm("norm", x)
+    first, others = b.add("first", i.TakeToken(0), x), b.add("others", i.Slice(0, 1, tokens), x)
+    x = norm("norm", b.add("joined", i.ConcatTokens(), first, others))
     if v.class_token:
         x = b.add("pool", i.TakeToken(0), x)
     else:

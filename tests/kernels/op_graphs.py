@@ -86,16 +86,32 @@ class GraphBuilder:
             name, ops.IntegerLayerNorm(epsilon, multiplier, exponent, self.qmax), x, qmax=self.qmax
         )
 
-    def attention(self, name: str, x: str, heads: int, head_dim: int, share_8bit: float = 0.5) -> str:
-        """From normalised tokens to the context, through scores and exponents."""
+    def attention(
+        self,
+        name: str,
+        x: str,
+        heads: int,
+        head_dim: int,
+        share_8bit: float = 0.5,
+        *,
+        of_first_token: bool = False,
+        biased: bool = False,
+    ) -> str:
+        """From normalised tokens to the context, through scores and exponents.
+
+        With ``of_first_token`` only that one asks (class attention).
+        """
         rng, width = self.rng, heads * head_dim
         key_qmax = digit_operand_qmax(self.bits)
-        q = self.linear(f"{name}.q", x, width, self.qmax, share_8bit)
+        asking = self.add(f"{name}.first", ops.TakeToken(0), x, qmax=self.qmax) if of_first_token else x
+        q = self.linear(f"{name}.q", asking, width, self.qmax, share_8bit)
         k = self.linear(f"{name}.k", x, width, key_qmax, share_8bit)
         v = self.linear(f"{name}.v", x, width, self.qmax, share_8bit)
         v = self._heads_grouped(v, heads)
         shift = int(np.clip(15 + np.log2(np.sqrt(head_dim) * self.qmax * key_qmax / 100), 1, 47))
-        scores = ops.IntegerScores(heads, int(rng.integers(1 << 15, 1 << 16)), shift, (1 << 15) - 1)
+        shape = (heads, self.shape(q)[0], self.shape(k)[0])
+        bias = rng.integers(-self.wide, self.wide + 1, shape).astype(np.int16) if biased else None
+        scores = ops.IntegerScores(heads, int(rng.integers(1 << 15, 1 << 16)), shift, (1 << 15) - 1, bias)
         s = self.add(f"{name}.scores", scores, q, k, qmax=scores.qmax)
         table = exponent_table(float(rng.uniform(0.02, 0.5)))
         e = self.add(f"{name}.softmax", ops.SoftmaxExponents(table), s, qmax=119)
@@ -122,12 +138,19 @@ class GraphBuilder:
         y = self.linear(f"{name}.linear", branch, self.shape(x)[-1], self.wide)
         return self.add(name, ops.IntegerAdd(self.wide), x, y, qmax=self.wide)
 
-    def take_token(self, x: str) -> str:
-        return self.add("take", ops.TakeToken(0), x, qmax=self.wide)
+    def take_token(self, x: str, index: int = 0, name: str = "take") -> str:
+        return self.add(name, ops.TakeToken(index), x, qmax=self.wide)
+
+    def tokens(self, name: str, x: str, start: int, stop: int) -> str:
+        """Tokens ``start .. stop - 1``."""
+        return self.add(name, ops.Slice(0, start, stop), x, qmax=self.wide)
 
     def finish(self, x: str, qmax: int | None = None) -> Graph:
         """A graph whose logits are a linear layer of ``x``, one token in the activation memory."""
-        logits = self.linear("head", x, CLASSES, self.wide if qmax is None else qmax)
+        return self.graph(self.linear("head", x, CLASSES, self.wide if qmax is None else qmax))
+
+    def graph(self, logits: str) -> Graph:
+        """Everything so far."""
         return Graph("operation", tuple(self._nodes.values()), (logits,))
 
     def finish_stream(self, x: str) -> Graph:

@@ -141,6 +141,12 @@ class TestEmbed(OperationContract):
         builder.patches(grid=(draw(st.integers(1, 4)), draw(st.integers(1, 4))))
         saturating = draw(st.booleans())
         x = builder.embed(draw(st.integers(1, 30)), prefix=draw(st.integers(0, 9)), saturating=saturating)
+        if draw(st.booleans(), label="more tokens in front of the stream"):
+            tokens, channels = builder.shape(x)
+            constant = np.zeros((tokens + draw(st.integers(1, 9)), channels), np.int32)
+            added = len(constant) - tokens
+            constant[:added] = builder.rng.integers(-builder.wide, builder.wide + 1, (added, channels))
+            x = builder.add("more", ops.Embed(constant, added, builder.wide), x, qmax=builder.wide)
         return builder.finish_stream(x)
 
     def in_reals(self, op: ops.Embed, x: np.ndarray) -> np.ndarray:
@@ -156,6 +162,12 @@ class TestAdd(OperationContract):
         x = builder.embed(draw(st.integers(1, 20)), saturating=draw(st.booleans()))
         for layer in range(draw(st.integers(1, 3))):
             x = builder.residual(f"sum{layer}", x, builder.norm(f"norm{layer}", x))
+        if draw(st.booleans(), label="two classifiers"):
+            x = builder.norm("last", builder.take_token(x))
+            parts = (builder.linear(f"head{i}", x, 7, builder.wide) for i in range(2))
+            return builder.graph(
+                builder.add("logits", ops.IntegerAdd(builder.wide), *parts, qmax=builder.wide)
+            )
         return builder.finish_stream(x)
 
     def in_reals(self, op: ops.IntegerAdd, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -183,13 +195,23 @@ class TestScores(OperationContract):
         for layer in range(draw(st.integers(1, 2))):
             share = draw(st.sampled_from([0.0, 0.5, 1.0]))
             heads, head_dim = draw(st.integers(1, 3)), draw(st.integers(1, 18))
-            y = builder.attention(f"attn{layer}", builder.norm(f"norm{layer}", x), heads, head_dim, share)
+            of_first, biased = (
+                draw(st.booleans(), label="of the first token"),
+                draw(st.booleans(), label="bias"),
+            )
+            norm = builder.norm(f"norm{layer}", x)
+            y = builder.attention(
+                f"attn{layer}", norm, heads, head_dim, share, of_first_token=of_first, biased=biased
+            )
+            if of_first:
+                x = builder.take_token(x, name=f"asking{layer}")
             x = builder.residual(f"sum{layer}", x, y)
         return builder.finish_stream(x)
 
     def in_reals(self, op: ops.IntegerScores, q: np.ndarray, k: np.ndarray) -> np.ndarray:
         q, k = (x.reshape(*x.shape[:2], op.heads, -1).transpose(0, 2, 1, 3) for x in (q, k))
-        return rounded((q @ k.swapaxes(2, 3)).astype(float) * op.multiplier * 2.0**-op.shift, op.qmax)
+        y = rounded((q @ k.swapaxes(2, 3)).astype(float) * op.multiplier * 2.0**-op.shift, op.qmax)
+        return y if op.bias is None else np.clip(y + op.bias, -op.qmax, op.qmax)
 
 
 class TestSoftmaxExponents(TestScores):
@@ -212,11 +234,54 @@ class TestTakeToken(OperationContract):
     traced = False
 
     def graph(self, draw: st.DrawFn, builder: GraphBuilder) -> Graph:
-        builder.patches(grid=(draw(st.integers(1, 4)), 2))
-        return builder.finish_stream(builder.embed(draw(st.integers(1, 20))))
+        builder.patches(grid=(draw(st.integers(1, 4)), draw(st.integers(1, 5))))
+        x = builder.embed(draw(st.integers(1, 20)))
+        taken = builder.take_token(x, draw(st.integers(0, builder.shape(x)[0] - 1)), "picked")
+        if draw(st.booleans(), label="added to"):
+            taken = builder.residual("sum", taken, builder.norm("norm", taken))
+        return builder.finish_stream(taken)
 
     def in_reals(self, op: ops.TakeToken, x: np.ndarray) -> np.ndarray:
         return x[:, op.index : op.index + 1]
+
+
+class TestSlice(OperationContract):
+    op = ops.Slice
+    traced = False  # a mean reads its tokens where they are
+
+    def graph(self, draw: st.DrawFn, builder: GraphBuilder) -> Graph:
+        builder.patches(grid=(draw(st.integers(1, 5)), draw(st.integers(1, 5))), size=1)
+        x = builder.embed(draw(st.integers(1, 20)), prefix=draw(st.integers(0, 9)), saturating=True)
+        start = draw(st.integers(0, builder.shape(x)[0] - 1))
+        stop = draw(st.integers(start + 1, builder.shape(x)[0]))
+        x = builder.tokens("some", x, start, stop)
+        if draw(st.booleans(), label="averaged"):
+            mean = ops.IntegerMeanTokens(draw(st.sampled_from([(1 << 16) - 1, 1 << 15])), 17, builder.wide)
+            return builder.finish_stream(builder.add("mean", mean, x, qmax=builder.wide))
+        return builder.finish_stream(builder.residual("sum", x, builder.norm("norm", x)))
+
+    def in_reals(self, op: ops.Slice, x: np.ndarray) -> np.ndarray:
+        return x[:, op.start : op.stop]
+
+
+class TestConcatTokens(OperationContract):
+    op = ops.ConcatTokens
+
+    def graph(self, draw: st.DrawFn, builder: GraphBuilder) -> Graph:
+        builder.patches(grid=(draw(st.integers(1, 5)), draw(st.integers(1, 5))), size=1)
+        x = builder.embed(draw(st.integers(1, 20)), prefix=draw(st.integers(0, 9)), saturating=True)
+        tokens = builder.shape(x)[0]
+        parts = [x]
+        for i in range(draw(st.integers(1, 2))):
+            start = draw(st.integers(0, tokens - 1))
+            part = builder.tokens(f"part{i}", x, start, draw(st.integers(start + 1, tokens)))
+            parts.insert(draw(st.integers(0, len(parts))), part)
+        x = builder.add("joined", ops.ConcatTokens(), *parts, qmax=builder.wide)
+        y = builder.attention("attn", builder.norm("norm", x), 2, 3)
+        return builder.finish_stream(builder.residual("sum", x, y))
+
+    def in_reals(self, op: ops.ConcatTokens, *x: np.ndarray) -> np.ndarray:
+        return np.concatenate(x, axis=1)
 
 
 class TestMeanTokens(OperationContract):

@@ -87,22 +87,20 @@ def test_quality_counts_what_the_graphs_say(graph: Graph) -> None:
 
 
 def test_what_has_no_integer_form_is_said_before_calibration(graph: Graph) -> None:
-    """Tokens that depend on the image cannot be joined."""
+    """Some channels cannot be taken."""
     nodes = []
     for node in graph:
         nodes.append(node)
         if node.name == "norm":
-            nodes.append(Node("twice", f.ConcatTokens(), (node.name, node.name), (2, node.shape[1])))
+            nodes.append(Node("part", f.Slice(1, 0, node.shape[1]), (node.name,), node.shape))
         if node.name == "head":
-            nodes[-1] = Node("head", node.op, ("twice",), (2, CLASSES))
+            nodes[-1] = Node("head", node.op, ("part",), node.shape)
     changed = Graph("changed", tuple(nodes[:-1]), ("head",))
+    width = graph["norm"].shape[1]
     stages: list[str] = []
     with pytest.raises(QvitError) as error:
         quantize_graph(changed, random_images(8), progress=lambda stage, done, total: stages.append(stage))
-    assert error.value.problems == (
-        "twice: it joins tokens that depend on the image; the engine only puts constant ones before the "
-        "patches.",
-    )
+    assert error.value.problems == (f"part: it takes {width} of {width} elements of dimension 1.",)
     assert not stages
 
 
