@@ -1,4 +1,4 @@
-"""Mean, image loader and the writers in SystemVerilog against the integer reference.
+"""Means of tokens, image loader and the writers in SystemVerilog against the integer reference.
 
 Every case compares all memories as a whole: a write outside its region shows.
 """
@@ -14,6 +14,7 @@ from vector_bench import Bench, sources, verilator
 from vector_memories import Case, Shape, place, random_memories, run
 
 from qvit_hls.hw.descriptor import Descriptor, Memory, Unit
+from qvit_hls.hw.timing.constants import MEAN_TOKENS
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.execute_integer import INTEGER_RULES
 
@@ -46,12 +47,6 @@ def execute(op: ops.Op, x: np.ndarray) -> np.ndarray:
     return INTEGER_RULES[type(op)](op, torch.from_numpy(x.astype(np.int64))[None])[0].numpy()
 
 
-def token_counts(shape: Shape) -> list[int]:
-    """One token, part of a tile, exactly one, one more, several with a rest."""
-    t = shape.tokens
-    return [1, t - 1, t, t + 1, 3 * t, shape.max_tokens]
-
-
 def region(shape: Shape, rng: np.random.Generator, tiles: int, channels: int) -> tuple[int, int, int]:
     """Base, stride and end of a region at whole words, with room between the tiles."""
     base = int(rng.integers(0, 4)) * shape.depth
@@ -62,41 +57,104 @@ def region(shape: Shape, rng: np.random.Generator, tiles: int, channels: int) ->
 # ------------------------------------------------------------------------------------------------ mean
 
 
-def test_mean_over_tokens_equals_the_reference(bench: Bench, shape: Shape, rng: np.random.Generator) -> None:
+def windows(shape: Shape) -> list[tuple[int, int, int, int]]:
+    """Tokens of each mean, how many means, first token of the source and of the result.
+
+    All tokens of a tensor; copies of tokens between lanes, over borders of tiles on either side; windows that
+    slide over a border, that end at one, and that are a tile and more.
+    """
+    t, most = shape.tokens, shape.max_tokens
+    whole = [(tokens, 1, 0, 0) for tokens in (1, t - 1, t, t + 1, 3 * t, most)]
+    copies = [
+        (1, 1, t - 1, 0),
+        (1, 1, 0, t - 1),
+        (1, t + 2, 1, 0),
+        (1, 2 * t, 0, 1),
+        (1, 5, t - 2, 3 * t - 1),
+    ]
+    slides = [(2, t + 1, t - 2, t + 3), (t - 1, 3, 1, 2 * t), (t, 2, t, 0), (t, 3, 2, 5), (t + 2, t, 3, 0)]
+    return [*whole, *copies, *slides, (most - 5, 4, 2, 1)]
+
+
+def slid_means(op: ops.IntegerMeanTokens, x: np.ndarray, tokens: int, count: int, first: int) -> np.ndarray:
+    """The reference's means of so many successive windows of ``x [all tokens, channels]``."""
+    return np.concatenate([execute(op, x[first + j : first + j + tokens]) for j in range(count)])
+
+
+def test_means_of_successive_tokens_equal_the_reference(
+    bench: Bench, shape: Shape, rng: np.random.Generator
+) -> None:
     cases, expected = [], []
-    for tokens in token_counts(shape):
-        for channels in (1, shape.max_channels - 1):
-            tiles = shape.tiles(tokens)
-            x = rng.integers(-32767, 32768, (tokens, channels))
+    for tokens, count, first, first_result in windows(shape):
+        for channels in (1, shape.max_channels - 1) if count == 1 else (1, 5):
+            last = first + count + tokens - 1
+            x = rng.integers(-32767, 32768, (last + int(rng.integers(0, 3)), channels))
             x[:, 0] = rng.choice([-32767, 32767])
             op = ops.IntegerMeanTokens(int(rng.integers(1, 65536)), int(rng.integers(1, 25)), 32767)
-            base, stride, end = region(shape, rng, tiles, channels)
-            target = end + shape.depth
-            memories = random_memories(shape, rng, target + shape.padded(channels) + shape.depth)
+            base, stride, end = region(shape, rng, shape.tiles(len(x)), channels)
+            offset, result_stride, _ = region(shape, rng, 0, channels)
+            target = end + offset
+            result_tiles = shape.tiles(first_result + count)
+            memories = random_memories(shape, rng, target + result_tiles * result_stride + shape.depth)
             place(shape, memories[0], x, base, stride)
             descriptor = Descriptor(
                 unit=Unit.MEAN_TOKENS,
                 tokens=tokens,
                 k=channels,
+                rows=count,
+                first_token=first,
+                patch=first_result,
                 x_base=base,
                 x_stride=stride,
                 y_base=target,
-                y_stride=shape.padded(channels),
+                y_stride=result_stride,
                 multiplier=op.multiplier,
                 shift=op.shift,
                 qmax=op.qmax,
             )
             cases.append(Case("mean", descriptor, *memories))
             after = memories[0].copy()
-            place(shape, after, execute(op, x), target, 0)
+            means = slid_means(op, x, tokens, count, first)
+            place(shape, after, means, target, result_stride, first_result)
             expected.append(after)
     levels = (shape.tokens - 1).bit_length()
     for case, after, outcome in zip(cases, expected, run(bench, cases), strict=True):
+        d = case.descriptor
         assert np.array_equal(outcome.wide, after)
-        assert np.array_equal(outcome.activation, case.activation) and np.array_equal(
-            outcome.digit, case.digit
-        )
-        assert outcome.cycles == case.descriptor.k * shape.tiles(case.descriptor.tokens) + 8 + levels
+        assert np.array_equal(outcome.activation, case.activation)
+        assert np.array_equal(outcome.digit, case.digit)
+        assert outcome.writes == d.rows * d.k
+        tiles = sum(shape.tiles((d.first_token + j) % shape.tokens + d.tokens) for j in range(d.rows))
+        seek = max(d.first_token, d.patch) // shape.tokens
+        assert outcome.cycles == d.k * tiles + seek + MEAN_TOKENS + levels
+
+
+def test_a_mean_of_one_token_with_the_factor_one_is_a_copy(
+    bench: Bench, shape: Shape, rng: np.random.Generator
+) -> None:
+    x = rng.integers(-32767, 32768, (2 * shape.tokens, 3))
+    x[:2, 0] = -32767, 32767
+    stride = shape.padded(3)
+    target = 2 * stride
+    memories = random_memories(shape, rng, target + 3 * stride)
+    place(shape, memories[0], x, 0, stride)
+    descriptor = Descriptor(
+        unit=Unit.MEAN_TOKENS,
+        tokens=1,
+        k=3,
+        rows=len(x),
+        patch=shape.tokens - 1,
+        x_stride=stride,
+        y_base=target,
+        y_stride=stride,
+        multiplier=1 << 15,
+        shift=15,
+        qmax=32767,
+    )
+    after = memories[0].copy()
+    place(shape, after, x, target, stride, shape.tokens - 1)
+    (outcome,) = run(bench, [Case("mean", descriptor, *memories)])
+    assert np.array_equal(outcome.wide, after)
 
 
 # ------------------------------------------------------------------------------------------------ image

@@ -133,8 +133,10 @@ def random_memories(shape: Shape, rng: np.random.Generator, channels: int) -> Me
     )
 
 
-def place(shape: Shape, memory: np.ndarray, tensor: np.ndarray, base: int, stride: int) -> None:
-    """Write ``tensor [tokens, channels]`` into ``memory [channels, T_n]``."""
-    for token, row in enumerate(tensor):
+def place(
+    shape: Shape, memory: np.ndarray, tensor: np.ndarray, base: int, stride: int, first_token: int = 0
+) -> None:
+    """Write ``tensor [tokens, channels]`` into ``memory [channels, T_n]`` as tokens from the first one on."""
+    for token, row in enumerate(tensor, first_token):
         start = base + token // shape.tokens * stride
         memory[start : start + len(row), token % shape.tokens] = row

@@ -130,7 +130,8 @@ private:
         check_stream(top->trace_valid, top->trace_ready, top->trace_data, held_trace);
         if (top->mean_write) {
             count(finished);
-            if (top->mean_address < channels) wide[top->mean_address * T_N] = static_cast<int16_t>(top->mean_data);
+            if (top->mean_address < channels && top->mean_lane < T_N)
+                wide[top->mean_address * T_N + top->mean_lane] = static_cast<int16_t>(top->mean_data);
         }
         if (top->image_write) {
             count(finished);

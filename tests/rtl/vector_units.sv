@@ -17,6 +17,7 @@ module vector_units #(
     output logic [2:0][31:0]              read_address,  // mean, result, trace
 
     output logic                          mean_write,
+    output logic [15:0]                   mean_lane,
     output logic [19:0]                   mean_address,
     output logic [15:0]                   mean_data,
 
@@ -41,7 +42,7 @@ module vector_units #(
 
     mean_tokens #(.T_N(T_N), .MAX_TOKENS(MAX_TOKENS)) mean (
         .clk, .rst, .start(start[0]), .d(d), .done(done[0]), .wide_address(address[0]), .wide_data,
-        .write_enable(mean_write), .write_address(mean_address), .write_data(mean_data)
+        .write_enable(mean_write), .write_lane(mean_lane), .write_address(mean_address), .write_data(mean_data)
     );
     load_image #(.T_N(T_N), .T_K(T_K), .IMAGE_PIXELS(IMAGE_PIXELS)) image (
         .clk, .rst, .start(start[1]), .d(d), .done(done[1]), .image_data, .image_valid, .image_ready,

@@ -33,18 +33,12 @@ module load_image #(
     localparam logic [15:0] PIXELS = 16'(IMAGE_PIXELS);
     localparam logic [15:0] LANES = 16'(T_N);
 
-    // Tokens count as a lane and the address of their tile's channel 0.
-    typedef struct packed {
-        logic [15:0]                       lane;
-        logic [qvit_pkg::ADDRESS_BITS-1:0] tile_address;
-    } place_t;
-
     logic   placing;  // the first token is still beyond the tile
     logic   active;
-    place_t image_start;  // first patch of the image
-    place_t row_start;    // first patch of the row of patches
-    place_t place;
-    place_t next;
+    qvit_pkg::place_t image_start;  // first patch of the image
+    qvit_pkg::place_t row_start;    // first patch of the row of patches
+    qvit_pkg::place_t place;
+    qvit_pkg::place_t next;
 
     logic [GROUP_BITS-1:0]             group;       // in the word
     logic [15:0]                       patch_x;     // within the patch

@@ -1,7 +1,13 @@
-// Mean over all tokens, channel by channel: y = requantize(sum_t x[t], d.multiplier, d.shift, d.qmax), written as token 0
-// (lane 0) of the result, both in the wide memory. One token tile per cycle: all lanes go through an adder tree.
+// Successive means of neighbouring tokens, channel by channel, within the wide memory: for j < d.rows
 //
-// `done` follows `start` by d.k * tiles + 8 + $clog2(T_N) cycles.
+//     y[d.patch + j] = requantize(sum of x[t] over the d.tokens tokens from t = d.first_token + j on,
+//                                 d.multiplier, d.shift, d.qmax)
+//
+// One result after the other, per channel the token tiles that its tokens lie in: one token tile per cycle, all lanes
+// of which go through an adder tree. Means of one token move tokens from tensor to tensor.
+//
+// `done` follows `start` by d.k * tiles + max(d.first_token, d.patch) / T_N + 9 + $clog2(T_N) cycles, `tiles` being
+// the token tiles of all results together.
 module mean_tokens #(
     parameter int T_N = 40,
     parameter int MAX_TOKENS = 197
@@ -16,6 +22,7 @@ module mean_tokens #(
     output logic [qvit_pkg::ADDRESS_BITS-1:0] wide_address,
     input  logic [T_N-1:0][15:0]              wide_data,
     output logic                              write_enable,
+    output logic [qvit_pkg::COUNT_BITS-1:0]   write_lane,
     output logic [qvit_pkg::ADDRESS_BITS-1:0] write_address,
     output logic [15:0]                       write_data
 );
@@ -23,61 +30,125 @@ module mean_tokens #(
     localparam int SUM_BITS = 16 + $clog2(MAX_TOKENS + 1);
     localparam int TREE_BITS = 16 + LEVELS;
     localparam logic [qvit_pkg::COUNT_BITS-1:0] TILE = qvit_pkg::COUNT_BITS'(T_N);
-    // Stages after an address: its values, without absent tokens, the tree's root, the sum, the result.
+    // Stages after an address: its values, without other tokens, the tree's root, the sum, the result.
     localparam int VALUE = qvit_pkg::READ_LATENCY;
     localparam int ROOT = VALUE + 1 + LEVELS;
     localparam int SUM = ROOT + 1;
     localparam int RESULT = SUM + qvit_pkg::REQUANTIZE_LATENCY;
 
+    // The place of the next token.
+    function automatic qvit_pkg::place_t following(
+        qvit_pkg::place_t place, logic [qvit_pkg::ADDRESS_BITS-1:0] stride
+    );
+        following = place;
+        following.lane = place.lane + 1'b1;
+        if (place.lane == TILE - 1'b1) begin
+            following.lane = '0;
+            following.tile_address = place.tile_address + stride;
+        end
+    endfunction
+
+    // The place in the next token tile, for a lane beyond this one.
+    function automatic qvit_pkg::place_t nearer(
+        qvit_pkg::place_t place, logic [qvit_pkg::ADDRESS_BITS-1:0] stride
+    );
+        nearer = place;
+        if (place.lane >= TILE) begin
+            nearer.lane = place.lane - TILE;
+            nearer.tile_address = place.tile_address + stride;
+        end
+    endfunction
+
+    logic [qvit_pkg::ADDRESS_BITS-1:0] x_stride;
+    logic [qvit_pkg::ADDRESS_BITS-1:0] y_stride;
+    assign x_stride = qvit_pkg::ADDRESS_BITS'(d.x_stride);
+    assign y_stride = qvit_pkg::ADDRESS_BITS'(d.y_stride);
+
+    logic                              placing;  // a first token is still beyond its tile
     logic                              active;
+    qvit_pkg::place_t                  x;        // first token of the mean
+    qvit_pkg::place_t                  y;        // of the mean whose channels are written
+    qvit_pkg::place_t                  x_next;
+    qvit_pkg::place_t                  y_next;
+    logic [qvit_pkg::COUNT_BITS-1:0]   results_left;
     logic [qvit_pkg::COUNT_BITS-1:0]   channels_left;
-    logic [qvit_pkg::COUNT_BITS-1:0]   tokens_left;
+    logic [qvit_pkg::COUNT_BITS-1:0]   tokens_left;      // from lane 0 of the tile to the end of the mean
     logic [qvit_pkg::ADDRESS_BITS-1:0] channel_address;  // of the first tile
     logic                              first;
     logic                              last;
+    logic                              last_channel;
 
+    assign x_next = following(x, x_stride);
+    assign y_next = following(y, y_stride);
     assign last = tokens_left <= TILE;
+    assign last_channel = channels_left == 1;
 
     always_ff @(posedge clk) begin
+        if (placing) begin
+            x <= nearer(x, x_stride);
+            wide_address <= x.tile_address;
+            channel_address <= x.tile_address;
+            tokens_left <= x.lane + qvit_pkg::COUNT_BITS'(d.tokens);
+            if (x.lane < TILE && y.lane < TILE) begin
+                placing <= 1'b0;
+                active <= 1'b1;
+            end
+        end
         if (active) begin
             first <= last;
             tokens_left <= tokens_left - TILE;
-            wide_address <= wide_address + qvit_pkg::ADDRESS_BITS'(d.x_stride);
+            wide_address <= wide_address + x_stride;
             if (last) begin
-                tokens_left <= qvit_pkg::COUNT_BITS'(d.tokens);
+                tokens_left <= x.lane + qvit_pkg::COUNT_BITS'(d.tokens);
                 wide_address <= channel_address + 1'b1;
                 channel_address <= channel_address + 1'b1;
                 channels_left <= channels_left - 1'b1;
-                if (channels_left == 1) active <= 1'b0;
+                if (last_channel) begin
+                    x <= x_next;
+                    tokens_left <= x_next.lane + qvit_pkg::COUNT_BITS'(d.tokens);
+                    wide_address <= x_next.tile_address;
+                    channel_address <= x_next.tile_address;
+                    channels_left <= qvit_pkg::COUNT_BITS'(d.k);
+                    results_left <= results_left - 1'b1;
+                    if (results_left == 1) active <= 1'b0;
+                end
             end
         end
         if (start) begin
-            active <= 1'b1;
+            placing <= 1'b1;
             first <= 1'b1;
-            tokens_left <= qvit_pkg::COUNT_BITS'(d.tokens);
+            x.lane <= qvit_pkg::COUNT_BITS'(d.first_token);
+            x.tile_address <= qvit_pkg::ADDRESS_BITS'(d.x_base);
+            results_left <= qvit_pkg::COUNT_BITS'(d.rows);
             channels_left <= qvit_pkg::COUNT_BITS'(d.k);
-            wide_address <= qvit_pkg::ADDRESS_BITS'(d.x_base);
-            channel_address <= qvit_pkg::ADDRESS_BITS'(d.x_base);
         end
-        if (rst) active <= 1'b0;
+        if (rst) begin
+            placing <= 1'b0;
+            active <= 1'b0;
+        end
     end
 
     // What happens at each stage; stage 0 is the address.
     logic [ROOT:1]   step_at;
     logic [ROOT:1]   first_at;
-    logic [RESULT:1] end_at;    // of a channel
+    logic [RESULT:1] end_at;     // of a channel
+    logic [RESULT:1] mean_at;    // of a result
     logic [RESULT:1] finish_at;  // of all
     logic [VALUE:1][T_N-1:0] present_at;
     logic [T_N-1:0]  present;
 
-    always_comb for (int n = 0; n < T_N; n++) present[n] = tokens_left > qvit_pkg::COUNT_BITS'(n);
+    for (genvar n = 0; n < T_N; n++) begin : g_present
+        localparam logic [qvit_pkg::COUNT_BITS-1:0] LANE = qvit_pkg::COUNT_BITS'(n);
+        assign present[n] = tokens_left > LANE && !(first && x.lane > LANE);
+    end
 
     always_ff @(posedge clk) begin
         first_at <= ROOT'({first_at, first});
         present_at <= {present_at[VALUE-1:1], present};
         step_at <= rst ? '0 : ROOT'({step_at, active});
         end_at <= rst ? '0 : RESULT'({end_at, active && last});
-        finish_at <= rst ? '0 : RESULT'({finish_at, active && last && channels_left == 1});
+        mean_at <= RESULT'({mean_at, last_channel});
+        finish_at <= rst ? '0 : RESULT'({finish_at, active && last && last_channel && results_left == 1});
     end
 
     // Level l has T_N / 2**l values (rounded up) of 16 + l bits.
@@ -116,9 +187,23 @@ module mean_tokens #(
     );
 
     always_ff @(posedge clk) begin
-        if (end_at[RESULT]) write_address <= write_address + 1'b1;
-        if (start) write_address <= qvit_pkg::ADDRESS_BITS'(d.y_base);
+        if (placing) begin
+            y <= nearer(y, y_stride);
+            write_address <= y.tile_address;
+        end
+        if (end_at[RESULT]) begin
+            write_address <= write_address + 1'b1;
+            if (mean_at[RESULT]) begin
+                y <= y_next;
+                write_address <= y_next.tile_address;
+            end
+        end
+        if (start) begin
+            y.lane <= qvit_pkg::COUNT_BITS'(d.patch);
+            y.tile_address <= qvit_pkg::ADDRESS_BITS'(d.y_base);
+        end
     end
     assign write_enable = end_at[RESULT];
+    assign write_lane = y.lane;
     assign done = finish_at[RESULT];
 endmodule

@@ -274,7 +274,7 @@ module qvit_engine
     address_t norm_address, softmax_address, mean_address, image_address;
     logic [R-1:0]                 norm_write, softmax_write;
     logic [R-1:0][T_N-1:0][7:0]   norm_data, softmax_data;
-    logic [15:0]                  mean_data, image_lane;
+    logic [15:0]                  mean_data, mean_lane, image_lane;
     logic [IMAGE_PIXELS-1:0][7:0] image_pixels;
     logic [T_N-1:0][15:0]         unit_wide_data;  // one channel, for units that take no more
 
@@ -333,13 +333,13 @@ module qvit_engine
     if (HAS_MEAN_TOKENS) begin : with_mean_tokens
         mean_tokens #(.T_N(T_N), .MAX_TOKENS(MAX_TOKENS)) unit (
             .clk, .rst, .start(mean_start), .d(v), .done(mean_done), .wide_address(mean_read),
-            .wide_data(unit_wide_data), .write_enable(mean_write), .write_address(mean_address),
-            .write_data(mean_data)
+            .wide_data(unit_wide_data), .write_enable(mean_write), .write_lane(mean_lane),
+            .write_address(mean_address), .write_data(mean_data)
         );
     end else begin : without_mean_tokens
         assign mean_done = 1'b1;
         assign mean_write = 1'b0;
-        assign {mean_read, mean_address, mean_data} = '0;
+        assign {mean_read, mean_address, mean_lane, mean_data} = '0;
     end
     load_image #(.T_N(T_N), .T_K(T_K), .IMAGE_PIXELS(IMAGE_PIXELS)) image (
         .clk, .rst, .start(image_start), .d(image_descriptor), .done(image_done),
@@ -421,8 +421,9 @@ module qvit_engine
         assign other_address = residual_write ? residual_address : mean_address;
         assign wide_write[b] = other_write ? R == 1 || other_address[0] == 1'(b) : drain_wide_write[b];
         assign wide_word[b] = WIDE_BITS'((other_write ? other_address : drain_wide_address[b]) >> BANK_SHIFT);
-        assign wide_lanes[b] = residual_write ? residual_lanes : mean_write ? T_N'(1) : drain_wide_lanes;
         for (genvar n = 0; n < T_N; n++) begin : wide_lane
+            assign wide_lanes[b][n] = residual_write ? residual_lanes[n] : mean_write ? mean_lane == 16'(n)
+                                    : drain_wide_lanes[n];
             assign wide_values[b][n] = residual_write ? residual_data[n] : mean_write ? mean_data
                                      : drain_wide_data[b][n];
         end

@@ -10,6 +10,14 @@ package qvit_pkg;
     typedef enum logic [31:0] {
         TO_ACTIVATION, TO_ACTIVATION_TRANSPOSED, TO_DIGIT, TO_WIDE, TO_WIDE_ADD, TO_SCORES, TO_SCORES_ADD
     } destination_t;
+    // Whether results are added to what the wide memory holds: the residual stream, or a constant behind scores.
+    function automatic logic adds_to_wide(destination_t destination);
+        return destination == TO_WIDE_ADD || destination == TO_SCORES_ADD;
+    endfunction
+    // Whether results are attention scores, of which each query's maximum is tracked.
+    function automatic logic is_scores(destination_t destination);
+        return destination == TO_SCORES || destination == TO_SCORES_ADD;
+    endfunction
     typedef enum logic [31:0] {SCALING_PER_ROW, SCALING_CONSTANT, SCALING_RECIPROCAL} scaling_t;
 
     localparam int DESCRIPTOR_WORDS = 32;
@@ -84,6 +92,12 @@ package qvit_pkg;
     localparam int RING = 8;           // descriptors that are known at once
     localparam int TILE_BITS = 3;      // row tiles whose row parameters are kept: 8
     localparam int GROUP_TILES = 3;    // row tiles that take turns, at most
+
+    // Where a token lies: its lane, and the address of channel 0 of its token tile.
+    typedef struct packed {
+        logic [COUNT_BITS-1:0]   lane;
+        logic [ADDRESS_BITS-1:0] tile_address;
+    } place_t;
 
     // How far a frame is: complete layers of each lane, and token tiles of the layer behind those that are there.
     typedef struct packed {

@@ -72,7 +72,7 @@ LAYER_NORM_OWN = 7
 LAYER_NORM_SCALED = 3
 #: mean_tokens.sv, store_result.sv, load_image.sv: from ``start`` to ``done``, without what depends on the
 #: shape.
-MEAN_TOKENS = 8
+MEAN_TOKENS = 9
 STORE_RESULT = 4
 IMAGE_LOAD = 2
 #: controller.sv: from the last layer's completion to ap_done.

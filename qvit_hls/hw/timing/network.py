@@ -20,18 +20,19 @@ class NetworkShape:
 
     Attributes:
         unit: a Unit, or ABSENT.
-        tokens: of the activation operand, or of the tensor that a vector unit works on.
+        tokens: of the activation operand, or of the tensor that a vector unit works on; of each mean.
         k, k_parts: summed channels: so many parts of so many channels, each padded to whole words of T_k
             (the heads of an attention's result). For LOAD_IMAGE, channels of the image.
         rows, rows8: output rows; how many have two digits. For LAYER_NORM, ``rows`` is not 0 where its
             moments are taken while the residual stream is written; for LOAD_IMAGE it is how many GEMMs
-            must be complete before the next image may be loaded.
+            must be complete before the next image may be loaded; for MEAN_TOKENS, the number of means.
         same_bank8, same_bank4: of the two-digit and of the one-digit rows, pairs that go to the same bank
             where two rows drain per cycle; they are the last ones of their kind.
         from_memory: 1 where the digits come from the digit memory instead of the weight stream.
         destination: a Destination.
         table_entries: of the table in the stream, 0 without.
-        first_token: first token that is written.
+        first_token: first token that is written; of MEAN_TOKENS, first one of the first mean.
+        first_result: of MEAN_TOKENS, the token that the first mean becomes.
         pixels: of one image channel.
         after_gemm, after_vector: 1 + index of the last layer of that lane that must be complete, else 0.
         gemm_by_tile, vector_by_tile: 1 where a token tile waits only for the same token tile of it.
@@ -49,6 +50,7 @@ class NetworkShape:
     destination: np.ndarray
     table_entries: np.ndarray
     first_token: np.ndarray
+    first_result: np.ndarray
     pixels: np.ndarray
     after_gemm: np.ndarray
     after_vector: np.ndarray
@@ -98,6 +100,7 @@ class NetworkShape:
                     "destination": d.destination,
                     "table_entries": d.table_entries,
                     "first_token": d.first_token,
+                    "first_result": d.patch if d.unit == Unit.MEAN_TOKENS else 0,
                     "pixels": d.height * d.width,
                     "after_gemm": gemms[after.gemms - 1] if after.gemms else 0,
                     "after_vector": vectors[after.vectors - 1] if after.vectors else 0,

@@ -34,6 +34,7 @@ class LayerShape:
     destination: int
     table_entries: int
     first_token: int
+    first_result: int
     pixels: int
     after_gemm: int
     after_vector: int

@@ -119,7 +119,7 @@ def _drain(engine: Engine, index: int, sums: int, slot: _Slot) -> None:
     reads = DRAIN_STAGES - 3
     for number in range(drain):
         cycle = begin + number
-        if layer.destination == Destination.WIDE_ADD:
+        if layer.destination in (Destination.WIDE_ADD, Destination.SCORES_ADD):
             engine.norm_blocked[cycle + reads] = BOTH_BANKS
             engine.softmax_blocked[cycle + reads] = BOTH_BANKS
         elif transposed:

@@ -25,6 +25,7 @@ from qvit_hls.hw.timing.constants import (
 from qvit_hls.hw.timing.events import Process, Wait
 from qvit_hls.hw.timing.simulate_engine import Engine, LayerShape
 from qvit_hls.hw.timing.timeline import Cause, Lane
+from qvit_hls.hw.unit_cycles import window_tiles
 
 _CHUNK = 6
 
@@ -82,7 +83,9 @@ def image_ahead(engine: Engine) -> Process:
 def _simple_cycles(engine: Engine, layer: LayerShape) -> int:
     lanes = engine.tiles["tile_tokens"]
     if layer.unit == Unit.MEAN_TOKENS:
-        return layer.k * ceil_div(layer.tokens, lanes) + MEAN_TOKENS + int(clog2(lanes))
+        touched = int(window_tiles(layer.first_token, layer.rows, layer.tokens, lanes))
+        passed = max(layer.first_token, layer.first_result) // lanes
+        return layer.k * touched + passed + MEAN_TOKENS + int(clog2(lanes))
     if layer.unit == Unit.STORE_RESULT:
         return layer.k + STORE_RESULT
     return 1  # the loader, or the frame before, has done it

@@ -21,6 +21,7 @@ from qvit_hls.hw.timing.constants import (
 )
 from qvit_hls.hw.timing.network import NetworkShape
 from qvit_hls.hw.timing.tiles import Tiles
+from qvit_hls.hw.unit_cycles import window_tiles
 
 _VALUES_PER_WORD = 8
 
@@ -79,7 +80,9 @@ def vector_work(network: NetworkShape, tiles: Tiles) -> VectorWork:
     first = latency + groups + np.where(norm, coded, 0)
     last = np.where(norm, lead - 1 + scaled + last_tokens + groups + coded, groups - 1)
     tail = np.where(softmax, last_tokens + softmax_latency(tiles.max_tokens), zero)
-    once = np.where(unit == Unit.MEAN_TOKENS, k * count + MEAN_TOKENS + clog2(t_n), 1.0)
+    touched = window_tiles(network.first_token, network.rows, tokens, t_n)
+    passed = np.maximum(network.first_token, network.first_result) // t_n
+    once = np.where(unit == Unit.MEAN_TOKENS, k * touched + passed + MEAN_TOKENS + clog2(t_n), 1.0)
     once = np.where(unit == Unit.STORE_RESULT, k + STORE_RESULT, once)
     by_tile = norm | softmax
     beats = np.ceil(t_n / (_VALUES_PER_WORD * np.asarray(tiles.weight_ports)))

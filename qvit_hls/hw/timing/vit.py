@@ -116,7 +116,7 @@ def vit_shape(nets: VitArchitectures) -> NetworkShape:
     if nets.class_token:
         norm = layers.norm(1, embed, np.ones(count, bool), after_gemm=residual)
     else:
-        mean = layers.add(Unit.MEAN_TOKENS, tokens=tokens, k=embed, after_gemm=residual)
+        mean = layers.add(Unit.MEAN_TOKENS, tokens=tokens, k=embed, rows=1, after_gemm=residual)
         norm = layers.add(Unit.LAYER_NORM, tokens=1, k=embed, after_vector=mean)
     logits = layers.linear(
         1, embed, nets.classes, nets.head_share, Destination.WIDE, after_vector=norm, vector_by_tile=1

@@ -1,9 +1,9 @@
 // The way of a slot's sums into a memory: DRAIN_ROWS rows of all lanes per cycle, while the MAC tile works on the
 // next slot. Two-digit rows are recombined, biased, requantized; then an elementwise table, or an addition to
-// the residual stream, or the tracking of each token's largest score.
+// the residual stream or to a constant, and of scores the tracking of each token's largest.
 //
 // Stages: 1 row chosen, 2 digits recombined, 3 bias, 3 + REQUANTIZE_LATENCY requantized, 2 more for the table and
-// the residual's old value, 1 for the result on its way into the memory.
+// the wide memory's old value, 1 for the result on its way into the memory.
 //
 // A tile has two-digit rows first, an even number of them where DRAIN_ROWS is 2 and one-digit rows follow, so
 // rows that drain together are of one kind. They must not share a bank (channel % DRAIN_ROWS); if they do, the
@@ -293,7 +293,7 @@ module gemm_drain
         end
     end
 
-    // The residual's old values, from the banks to the rows.
+    // The old values that results are added to, from the banks to the rows.
     logic [R-1:0][T_N-1:0][15:0] old_value;
     always_comb begin
         for (int r = 0; r < R; r++) begin
@@ -314,13 +314,13 @@ module gemm_drain
             assign total = $signed(old_value[r][n])
                          + (count_t'(n) < tag[REQUANTIZED+2].first_lane ? 17'sd0 : 17'($signed(value[r][n])));
             always_ff @(posedge clk) begin
-                if (tag[REQUANTIZED+2].destination == TO_WIDE_ADD)
+                if (adds_to_wide(tag[REQUANTIZED+2].destination))
                     result[r][n] <= total > limit ? limit[15:0] : total < -limit ? 16'(-limit) : total[15:0];
                 else result[r][n] <= value[r][n];
             end
         end
     end
-    assign wide_read = tag[REQUANTIZED].emit != '0 && tag[REQUANTIZED].destination == TO_WIDE_ADD;
+    assign wide_read = tag[REQUANTIZED].emit != '0 && adds_to_wide(tag[REQUANTIZED].destination);
 
     // ---------------------------------------------------------------- writes to come
     // Result rows are written at the last stage; a transposed block's words BLOCK_CYCLES after the block's cycles
@@ -397,7 +397,7 @@ module gemm_drain
 
     logic to_code, to_wide;
     assign to_code = last.destination == TO_ACTIVATION || last.destination == TO_DIGIT;
-    assign to_wide = last.destination == TO_WIDE || last.destination == TO_WIDE_ADD || last.destination == TO_SCORES;
+    assign to_wide = last.destination == TO_WIDE || adds_to_wide(last.destination) || is_scores(last.destination);
     assign code_to_digit = !transposed_write && last.destination == TO_DIGIT;
     assign code_lanes = transposed_write ? transposed_lanes : lanes;
     assign wide_lanes = lanes;
@@ -448,9 +448,9 @@ module gemm_drain
             assign largest[n] = last.emit[R-1] && second_value > with_first ? second_value : with_first;
         end
         always_ff @(posedge clk) begin
-            if (last.destination == TO_SCORES && |last.emit)
+            if (is_scores(last.destination) && |last.emit)
                 content[{score_bank, last.token_tile[ENTRY_BITS-1:0]}] <= largest;
-            if (last.destination == TO_SCORES && last.slot_end && last.layer_end) score_bank <= !score_bank;
+            if (is_scores(last.destination) && last.slot_end && last.layer_end) score_bank <= !score_bank;
             if (rst) score_bank <= 1'b0;
         end
     end else begin : no_maximum
