@@ -132,8 +132,8 @@ def integer_vit(v: VitShape) -> Graph:
         table = rng.integers(-qmax, qmax + 1, 255).astype(np.int16)
         y = b.add(f"{p}.mlp.act", i.Table(table), y, quant=quant(qmax))
         x = b.add(f"{p}.add2", i.IntegerAdd(wide), x, linear(f"{p}.mlp.fc2", y, dim, wide))
-    first, others = b.add("first", i.TakeToken(0), x), b.add("others", i.Slice(0, 1, tokens), x)
-    x = norm("norm", b.add("joined", i.ConcatTokens(), first, others))
+    last, some = b.add("last", i.TakeToken(tokens - 1), x), b.add("some", i.Slice(0, 0, tokens), x)
+    x = norm("norm", b.add("joined", i.ConcatTokens(), last, some))
     if v.class_token:
         x = b.add("pool", i.TakeToken(0), x)
     else:
