@@ -155,5 +155,5 @@ def test_what_is_no_model_is_said(qvit_hls: Run, files: Path, tmp_path: Path) ->
     assert failed.exit_code == 1
     assert failed.stderr == (
         f"error: There is no folder {tmp_path / 'nothing'}; a model is timm:NAME, hf:NAME, or a folder with "
-        "a config.json of transformers.\n"
+        "a config.json of transformers or timm.\n"
     )

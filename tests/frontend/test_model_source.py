@@ -73,6 +73,62 @@ def test_a_folder_of_transformers_brings_its_own_weights(saved_deit: tuple[nn.Mo
     assert load_model(f"hf:{folder}", folder / "model.safetensors").image_shape == (3, 32, 32)
 
 
+@pytest.fixture
+def timm_folder(tmp_path: Path) -> Path:
+    """A folder as timm writes it for the hub."""
+    import timm
+    from timm.models import save_for_hf
+
+    arguments = {"num_classes": 4, "img_size": 32, "in_chans": 1, "embed_dim": 12, "depth": 1, "num_heads": 2}
+    model = timm.create_model(TINY, **arguments)
+    save_for_hf(model, tmp_path / "own", model_args=arguments, safe_serialization=True)
+    return tmp_path / "own"
+
+
+def change(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, **changes}), encoding="utf-8")
+
+
+def test_a_folder_of_timm_brings_its_arguments_and_weights(timm_folder: Path) -> None:
+    loaded = load_model(str(timm_folder))
+    assert (loaded.name, loaded.image_shape, loaded.classes) == ("own", (1, 32, 32), 4)
+    assert loaded.mean == (0.5,) and loaded.std == (0.5,)
+    stored = load_file(timm_folder / "model.safetensors")
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in loaded.module.state_dict().items())
+
+
+def test_a_folder_of_timm_cannot_make_timm_read_other_files(timm_folder: Path) -> None:
+    path = timm_folder / "config.json"
+    change(timm_folder, model_args={"checkpoint_path": "other.pth", "pretrained_cfg": {"file": "other.pth"}})
+    assert problems_of(str(timm_folder)) == (
+        f"{path}: model_args has checkpoint_path, which is no argument of a model.",
+        f"{path}: model_args has pretrained_cfg, which is no argument of a model.",
+    )
+    change(timm_folder, architecture="hf-hub:somebody/something")
+    (problem,) = problems_of(str(timm_folder))
+    assert problem.startswith(f"{path}: timm has no model hf-hub:somebody/something.")
+    change(timm_folder, architecture=TINY, model_args=[1])
+    assert problems_of(str(timm_folder)) == (f"{path}: model_args should be arguments by name.",)
+    change(timm_folder, model_args={"wings": 2})
+    (problem,) = problems_of(str(timm_folder))
+    assert problem.startswith(f"{path} does not describe a model of timm: ") and "wings" in problem
+    path.write_text("{", encoding="utf-8")
+    (problem,) = problems_of(str(timm_folder))
+    assert problem.startswith(f"{path} cannot be read as JSON (")
+
+
+def test_a_model_without_a_classifier_is_refused(tmp_path: Path) -> None:
+    import timm
+
+    name = "vit_small_patch14_reg4_dinov2"
+    save_file(timm.create_model(name, depth=12).state_dict(), tmp_path / "features.safetensors")
+    assert problems_of(f"timm:{name}", tmp_path / "features.safetensors") == (
+        f"timm:{name} has no classifier; say how many classes its weights are for (--classes), or name a "
+        "model with one.",
+    )
+
+
 def test_an_unknown_timm_name_gives_the_nearest() -> None:
     (problem,) = problems_of("timm:deit_tiny_patch16_225")
     assert problem.startswith(
@@ -81,7 +137,7 @@ def test_an_unknown_timm_name_gives_the_nearest() -> None:
 
 
 def test_names_that_cannot_be_meant(tmp_path: Path) -> None:
-    forms = "a model is timm:NAME, hf:NAME, or a folder with a config.json of transformers."
+    forms = "a model is timm:NAME, hf:NAME, or a folder with a config.json of transformers or timm."
     assert problems_of("models/deit") == (f"There is no folder models/deit; {forms}",)
     assert problems_of("keras:vit") == (f"The model keras:vit cannot be found; {forms}",)
     assert problems_of("timm:") == (f"The model timm: cannot be found; {forms}",)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 from op_graphs import smallest_graph
 from rtl_engine import RtlEngine
 
@@ -31,10 +32,10 @@ VARIANTS = (*_COMPILED, "rtl")
 
 #: Memories and units for every graph of these tests.
 _ROOMY = {
-    "activation_depth": 2048,
+    "activation_depth": 4096,
     "digit_depth": 1024,
     "wide_depth": 2048,
-    "weight_depth": 64,
+    "weight_depth": 128,
     "max_row_tiles": 64,
     "table_bits": 10,
     "max_tokens": 64,
@@ -110,6 +111,13 @@ class Engine:
             build = read_build(folder / "hls")
             programs = {v: compile_simulation(build, v == "packed").path for v in _COMPILED}
             return cls(config, programs, RtlEngine.verilated(folder / "rtl"))
+
+    @classmethod
+    def shared(cls, name: str, factory: pytest.TempPathFactory) -> Engine:
+        """The engine of this name, which all tests of a run share."""
+        base = factory.getbasetemp()
+        folder = base.parent if base.name.startswith("popen-") else base
+        return cls.compiled(ENGINES[name].config(), folder / "engines" / name)
 
     def traces(
         self, graph: Graph, codes: np.ndarray, folder: Path, stalls: Stalls

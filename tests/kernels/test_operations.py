@@ -26,9 +26,7 @@ from qvit_hls.verify.rtl.stalls import Stalls
 
 @pytest.fixture(scope="session", params=ENGINES)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if base.name.startswith("popen-") else base
-    return Engine.compiled(ENGINES[request.param].config(), shared / "engines" / request.param)
+    return Engine.shared(request.param, tmp_path_factory)
 
 
 def rounded(real: np.ndarray, qmax: int) -> np.ndarray:

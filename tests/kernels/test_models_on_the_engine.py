@@ -1,0 +1,40 @@
+"""Models of timm and transformers, quantized after training, on every executor: all layers, by equality."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine import VARIANTS, Engine
+from float_models import TIMM, TRANSFORMERS, timm_model, transformers_model
+
+from qvit_hls.flow.quantize import quantize_module
+from qvit_hls.ir.lowering import lower
+from qvit_hls.ir.pipeline import INTEGER_PASSES, run_passes
+from qvit_hls.ptq.methods import MinMax
+from qvit_hls.ptq.quantize import QuantizationSettings
+from qvit_hls.verify.rtl.stalls import Stalls
+
+pytestmark = pytest.mark.usefixtures("importable_timm")
+
+IMAGES = 2
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return Engine.shared("A7", tmp_path_factory)
+
+
+@pytest.mark.parametrize("name", [*TIMM, *TRANSFORMERS])
+def test_a_model_runs_bit_exact(name: str, engine: Engine, tmp_path: Path) -> None:
+    model, images = timm_model(name) if name in TIMM else transformers_model(name)
+    _, quantized = quantize_module(model, images, QuantizationSettings(MinMax()))
+    integer = run_passes(lower(quantized.graph), INTEGER_PASSES)
+    values = {name: value.numpy() for name, value in integer.run(images[:IMAGES]).items()}
+    (image,) = (node.name for node in integer if node.op.kind == "quantized_input")
+    seen = set()
+    for variant, entry, got in engine.traces(integer, values[image], tmp_path, Stalls(0.0, 0)):
+        assert np.array_equal(got, entry.expected(values[entry.node])), f"{entry.node} in the {variant} build"
+        seen.add((variant, entry.node))
+    assert {(variant, integer.outputs[0]) for variant in VARIANTS} <= seen
