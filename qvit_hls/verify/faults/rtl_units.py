@@ -80,12 +80,7 @@ RTL_UNIT_FAULTS = (
         "token mean",
         "the last token of a mean does not count",
         _MEAN,
-        (
-            Edit(
-                "tokens_left > LANE",
-                "tokens_left > LANE + 1'b1",
-            ),
-        ),
+        (Edit("tokens_left[LANE_BITS-1:0] > LANE", "tokens_left[LANE_BITS-1:0] > LANE + 1'b1"),),
         _mean,
         "a mean over tokens",
     ),
