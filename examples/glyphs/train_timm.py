@@ -51,8 +51,8 @@ def top1(model: torch.nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 @click.command(help=__doc__)
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path("build/glyphs"),
-              show_default=True, help="What render.py wrote.")  # fmt: skip
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              default=Path("build/glyphs"), show_default=True, help="What render.py wrote.")  # fmt: skip
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path),
               default=Path(__file__).parent / "timm_vit", show_default=True)  # fmt: skip
 @click.option("--steps", default=6000, show_default=True)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
-from engine import ENGINES, VARIANTS, Engine
+from engine import VARIANTS, Engine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from op_graphs import GraphBuilder
@@ -22,11 +21,6 @@ from op_graphs import GraphBuilder
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Graph, Op
 from qvit_hls.verify.rtl.stalls import Stalls
-
-
-@pytest.fixture(scope="session", params=ENGINES)
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return Engine.shared(request.param, tmp_path_factory)
 
 
 def rounded(real: np.ndarray, qmax: int) -> np.ndarray:

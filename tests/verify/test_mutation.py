@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,18 @@ def test_an_unknown_fault_is_answered_with_the_list(project: Path) -> None:
     assert result.exit_code == 1
     names = ", ".join(fault.name for fault in CATALOGUE)
     assert result.stderr == f"error: There is no fault 'bias-of'. The faults are: {names}.\n"
+
+
+def test_every_fault_in_a_kernel_fits_the_kernels() -> None:
+    kernels = resources.files("qvit_hls") / "hls_kernels" / "hls"
+    stale = [
+        (fault.name, before)
+        for fault in CATALOGUE
+        if isinstance(fault, SourceFault)
+        for before, _ in fault.edits
+        if (kernels / Path(fault.file).name).read_text(encoding="utf-8").count(before) != 1
+    ]
+    assert stale == []
 
 
 def test_fault_names_are_unique() -> None:

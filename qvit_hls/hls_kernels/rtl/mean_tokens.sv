@@ -27,6 +27,7 @@ module mean_tokens #(
     output logic [15:0]                       write_data
 );
     localparam int LEVELS = $clog2(T_N);
+    localparam int LANE_BITS = $clog2(T_N + 1);
     localparam int SUM_BITS = 16 + $clog2(MAX_TOKENS + 1);
     localparam int TREE_BITS = 16 + LEVELS;
     localparam logic [qvit_pkg::COUNT_BITS-1:0] TILE = qvit_pkg::COUNT_BITS'(T_N);
@@ -137,9 +138,10 @@ module mean_tokens #(
     logic [VALUE:1][T_N-1:0] present_at;
     logic [T_N-1:0]  present;
 
+    // A tile's lanes from the mean's first token on, and to its end.
     for (genvar n = 0; n < T_N; n++) begin : g_present
-        localparam logic [qvit_pkg::COUNT_BITS-1:0] LANE = qvit_pkg::COUNT_BITS'(n);
-        assign present[n] = tokens_left > LANE && !(first && x.lane > LANE);
+        localparam logic [LANE_BITS-1:0] LANE = LANE_BITS'(n);
+        assign present[n] = (!last || tokens_left[LANE_BITS-1:0] > LANE) && !(first && x.lane[LANE_BITS-1:0] > LANE);
     end
 
     always_ff @(posedge clk) begin

@@ -5,12 +5,15 @@ from __future__ import annotations
 from qvit_hls.hw.descriptor import Destination, Scaling
 from qvit_hls.verify.faults.fault import SourceFault
 from qvit_hls.verify.faults.where import (
+    adds,
+    either,
     every,
     gemm,
     mixed_tile,
     one_digit,
     row_tiles,
     scaled,
+    scores,
     to,
     token_tiles,
     tokens,
@@ -23,19 +26,16 @@ _DRAIN = "src/kernels/gemm_drain.hpp"
 _GEMM = "src/kernels/gemm.hpp"
 
 _transposed = to(Destination.ACTIVATION_TRANSPOSED)
-_by_rows = every(
-    gemm,
-    to(Destination.ACTIVATION, Destination.DIGIT, Destination.WIDE, Destination.WIDE_ADD, Destination.SCORES),
-)
+_by_rows = every(gemm, either(to(Destination.ACTIVATION, Destination.DIGIT, Destination.WIDE), adds, scores))
 
 PRODUCT_FAULTS = (
     SourceFault(
         "residual-add-overwrites",
         "residual stream",
-        "the residual add forgets what was there",
+        "an addition to the wide memory forgets what was there",
         _DRAIN,
         (("(memory.wide[address][n] + value);", "(value);"),),
-        to(Destination.WIDE_ADD),
+        adds,
         "a residual add",
     ),
     SourceFault(
@@ -188,7 +188,7 @@ PRODUCT_FAULTS = (
         "softmax",
         "every context row takes the first query's normaliser",
         _DRAIN,
-        (("memory.normalizer[copy][index < C::MAX_TOKENS ? index : 0];", "memory.normalizer[copy][0];"),),
+        (("[memory.context_bank][index < C::MAX_TOKENS ? index : 0];", "[memory.context_bank][0];"),),
         every(scaled(Scaling.RECIPROCAL), row_tiles(1), lambda layer, subject: layer.words["rows"] > 1),
         "attention over several queries",
     ),

@@ -10,6 +10,7 @@ from qvit_hls.ir import integer_ops as ops
 from qvit_hls.verify.faults.fault import DataFault, NotInProjectError, Planting, Variant
 from qvit_hls.verify.faults.stream_data import from_the_middle
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
+from qvit_hls.verify.faults.where import scores, to
 
 _WORD = {field.name: index for index, field in enumerate(fields(Descriptor))}
 _RECORD = 4 * DESCRIPTOR_WORDS
@@ -117,7 +118,6 @@ def _saturating(layer: ProgramLayer, subject: Subject) -> bool:
     )
 
 
-_SCORES = _gemm(destination=int(Destination.SCORES))
 _FROM_STREAM = _gemm(digit_source=0)
 
 DESCRIPTOR_FAULTS = (
@@ -139,7 +139,7 @@ DESCRIPTOR_FAULTS = (
         "keys-base-off",
         "the keys are read one word too far",
         lambda layer, subject: {"digit_base": layer.words["digit_base"] + subject.config.tile_depth},
-        _SCORES,
+        scores,
         "attention",
     ),
     _fault(
@@ -173,7 +173,7 @@ DESCRIPTOR_FAULTS = (
         "products-short",
         "the scores leave out the last channel",
         lambda layer, subject: {"k": layer.words["k"] - 1},
-        _SCORES,
+        scores,
         "attention",
     ),
     _fault(
@@ -194,7 +194,7 @@ DESCRIPTOR_FAULTS = (
         "destination-wrong",
         "scores are written without tracking their maximum",
         lambda layer, subject: {"destination": int(Destination.WIDE)},
-        _SCORES,
+        to(Destination.SCORES),
         "attention",
         shown_after=1,
     ),
@@ -209,7 +209,7 @@ DESCRIPTOR_FAULTS = (
         "score-multiplier-off",
         "the scores are an eighth larger",
         lambda layer, subject: {"multiplier": layer.words["multiplier"] * 9 // 8},
-        _SCORES,
+        scores,
         "attention",
     ),
     _fault(
@@ -224,7 +224,7 @@ DESCRIPTOR_FAULTS = (
         "rows8-zero",
         "the digits of the keys are not split",
         lambda layer, subject: {"rows8": 0},
-        lambda layer, subject: _SCORES(layer, subject) and layer.words["rows8"] > 0,
+        lambda layer, subject: scores(layer, subject) and layer.words["rows8"] > 0,
         "attention",
         variant="packed",
     ),

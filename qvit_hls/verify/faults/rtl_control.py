@@ -5,7 +5,7 @@ from __future__ import annotations
 from qvit_hls.hw.descriptor import After, Destination, DigitSource, Scaling
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import digits_from, every, gemm, row_tiles, scaled, to, token_tiles
+from qvit_hls.verify.faults.where import digits_from, every, gemm, row_tiles, scaled, scores, to, token_tiles
 
 _SEQUENCER = "rtl/gemm/gemm_sequencer.sv"
 _LOADER = "rtl/gemm/gemm_loader.sv"
@@ -67,7 +67,7 @@ def _completes_with_transposed(layer: ProgramLayer, subject: Subject) -> bool:
     late = config.tile_tokens // config.tile_depth + 1
     return (
         one_slot
-        and following.words["destination"] == Destination.SCORES
+        and scores(following, subject)
         and following.words["tokens"] <= config.tile_tokens
         and drain == late
     )

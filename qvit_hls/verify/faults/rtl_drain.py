@@ -7,6 +7,7 @@ from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.rtl_loader import conflicting_rows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
 from qvit_hls.verify.faults.where import (
+    adds,
     either,
     every,
     gemm,
@@ -15,6 +16,7 @@ from qvit_hls.verify.faults.where import (
     row_tiles,
     saturates_low,
     scaled,
+    scores,
     to,
     two_digits,
     unit,
@@ -116,7 +118,7 @@ RTL_DRAIN_FAULTS = (
         "a result replaces the old value instead of being added to it",
         _DRAIN,
         (Edit("$signed(old_value[r][n])", "16'sd0"),),
-        to(Destination.WIDE_ADD),
+        adds,
         "a matrix product that adds to the residual stream",
     ),
     RtlFault(
@@ -125,7 +127,7 @@ RTL_DRAIN_FAULTS = (
         "the old value is taken from the first bank always",
         _DRAIN,
         (Edit("tag[REQUANTIZED+2].address[r][0]", "1'b0"),),
-        every(to(Destination.WIDE_ADD), _two_rows),
+        every(adds, _two_rows),
         "a matrix product that adds to the residual stream, two rows per cycle",
     ),
     RtlFault(
@@ -188,7 +190,7 @@ RTL_DRAIN_FAULTS = (
         "of two rows of wide values, both banks get the first",
         _DRAIN,
         (Edit("mine[0] ? result[0] : result[R-1]", "result[0]"),),
-        every(to(Destination.WIDE, Destination.WIDE_ADD, Destination.SCORES), _two_rows),
+        every(either(to(Destination.WIDE), adds, scores), _two_rows),
         "a matrix product that writes wide values, two rows per cycle",
     ),
     RtlFault(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from qvit_hls.hw.descriptor import Destination, Scaling
+from qvit_hls.hw.descriptor import Scaling
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import either, every, row_tiles, scaled, to, token_tiles, unit
+from qvit_hls.verify.faults.where import either, every, row_tiles, scaled, scores, token_tiles, unit
 
 _SOFTMAX = "rtl/softmax.sv"
 _DRAIN = "rtl/gemm/gemm_drain.sv"
@@ -13,7 +13,6 @@ _ENGINE = "rtl/qvit_engine.sv"
 
 _HAZARD = frozenset({Shows.UNTRACED})
 _softmax = unit("softmax")
-_scores = to(Destination.SCORES)
 _context = scaled(Scaling.RECIPROCAL)
 
 
@@ -34,9 +33,9 @@ def _overtakes_scores(layer: ProgramLayer, subject: Subject) -> bool:
     # Only where all row tiles take turns do a token tile's last scores come long after the tile's before.
     if not (_softmax(layer, subject) and token_tiles(layer, subject)):
         return False
-    scores, config = subject.layers[layer.index - 1], subject.config
-    tiles = len(scores.tiles(config))
-    steps = tiles * scores.words["k_steps"]
+    product, config = subject.layers[layer.index - 1], subject.config
+    tiles = len(product.tiles(config))
+    steps = tiles * product.words["k_steps"]
     groups = -(-layer.words["k"] // config.drain_rows)
     return 2 <= tiles <= 3 and groups < steps <= config.weight_depth
 
@@ -130,7 +129,7 @@ RTL_SOFTMAX_FAULTS = (
         (Edit("last.tile_first && last.slot_start", "last.slot_start"),),
         lambda layer, subject: (
             _softmax(layer, subject)
-            and any(_scores(other, subject) and row_tiles(2)(other, subject) for other in subject.layers)
+            and any(scores(other, subject) and row_tiles(2)(other, subject) for other in subject.layers)
         ),
         "scores of several row tiles",
     ),

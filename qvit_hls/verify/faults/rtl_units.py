@@ -45,10 +45,6 @@ def _several_logits(layer: ProgramLayer, subject: Subject) -> bool:
     return layer.unit == "store_result" and layer.words["k"] >= 4
 
 
-def _absent_lanes(layer: ProgramLayer, subject: Subject) -> bool:
-    return _mean(layer, subject) and layer.words["tokens"] % subject.config.tile_tokens > 0
-
-
 def _several_channels_per_bank(layer: ProgramLayer, subject: Subject) -> bool:
     config = subject.config
     return config.tile_depth > 2 * config.drain_rows and config.tile_depth > config.image_pixels
@@ -82,16 +78,11 @@ RTL_UNIT_FAULTS = (
     RtlFault(
         "mean-drops-last-token",
         "token mean",
-        "the last token of a tile does not count",
+        "the last token of a mean does not count",
         _MEAN,
-        (
-            Edit(
-                "tokens_left > qvit_pkg::COUNT_BITS'(n)",
-                "tokens_left > qvit_pkg::COUNT_BITS'(n + 1)",
-            ),
-        ),
-        _absent_lanes,
-        "a mean over tokens that do not fill the lanes",
+        (Edit("tokens_left[LANE_BITS-1:0] > LANE", "tokens_left[LANE_BITS-1:0] > LANE + 1'b1"),),
+        _mean,
+        "a mean over tokens",
     ),
     RtlFault(
         "mean-not-restarted",

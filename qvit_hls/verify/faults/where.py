@@ -30,6 +30,16 @@ def to(*destinations: Destination) -> Where:
     return lambda layer, subject: layer.unit == "gemm" and layer.words["destination"] in destinations
 
 
+def adds(layer: ProgramLayer, subject: Subject) -> bool:
+    """A GEMM that adds to what the wide memory holds."""
+    return to(Destination.WIDE_ADD, Destination.SCORES_ADD)(layer, subject)
+
+
+def scores(layer: ProgramLayer, subject: Subject) -> bool:
+    """A GEMM that tracks the largest of what it writes."""
+    return to(Destination.SCORES, Destination.SCORES_ADD)(layer, subject)
+
+
 def scaled(source: Scaling) -> Where:
     """A GEMM with this source of multipliers."""
     return lambda layer, subject: layer.unit == "gemm" and layer.words["scaling"] == source
