@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from qvit_hls.errors import QvitError
-from qvit_hls.ptq.cosine import CosineSearch
+from qvit_hls.ptq.metrics import HessianGuided
 from qvit_hls.ptq.ridge import RidgeCorrection
 from qvit_hls.ptq.rows import RowError
 from qvit_hls.ptq.scales import FullRange, LeastErrorRange, PercentileRange, RangeRule
+from qvit_hls.ptq.step_search import StepSearch
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,14 @@ class Recipe:
         range_rule: first steps of the activations.
         row_error: what the rows' steps and widths are chosen by.
         search_rows: whether rows may clip their largest weights.
-        cosine: search that refines all steps, or None.
+        search: refines all steps, or None.
         correction: of the weights, or None.
     """
 
     range_rule: RangeRule
     row_error: RowError = "weight"
     search_rows: bool = True
-    cosine: CosineSearch | None = None
+    search: StepSearch | None = None
     correction: RidgeCorrection | None = None
 
 
@@ -118,12 +119,37 @@ class EasyQuant:
 
     name: ClassVar[str] = "easyquant"
     fewest_images: ClassVar[int] = 1
-    search: CosineSearch = field(default_factory=CosineSearch)
+    search: StepSearch = field(default_factory=StepSearch)
 
     @property
     def recipe(self) -> Recipe:
         """As ``Method``; the search starts from the least error."""
-        return Recipe(LeastErrorRange(), cosine=self.search)
+        return Recipe(LeastErrorRange(), search=self.search)
+
+
+@dataclass(frozen=True)
+class Ptq4Vit:
+    """PTQ4ViT's search: steps of the least error, weighted with its squared gradient, by turns.
+
+    Candidates and rounds are the paper's, from the whole range on. Its twin uniform quantizers are not there:
+    the accelerator has one uniform grid for a value.
+
+    Attributes:
+        search: its settings.
+    """
+
+    name: ClassVar[str] = "ptq4vit"
+    fewest_images: ClassVar[int] = 1
+    search: StepSearch = field(
+        default_factory=lambda: StepSearch(
+            HessianGuided(), images=32, rounds=3, candidates=100, low=0.01, high=1.2
+        )
+    )
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(FullRange(), search_rows=False, search=self.search)
 
 
 @dataclass(frozen=True)
@@ -158,18 +184,18 @@ class Auto:
 
     name: ClassVar[str] = "auto"
     fewest_images: ClassVar[int] = 8
-    search: CosineSearch = field(default_factory=CosineSearch)
+    search: StepSearch = field(default_factory=StepSearch)
     correction: RidgeCorrection = field(default_factory=RidgeCorrection)
 
     @property
     def recipe(self) -> Recipe:
         """As ``Method``."""
-        return Recipe(LeastErrorRange(), "gram", cosine=self.search, correction=self.correction)
+        return Recipe(LeastErrorRange(), "gram", search=self.search, correction=self.correction)
 
 
 #: The settings of each method by its name; the default first.
 METHODS: Mapping[str, type[Method]] = {
-    method.name: method for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Erq)
+    method.name: method for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Ptq4Vit, Erq)
 }
 
 

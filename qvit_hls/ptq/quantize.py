@@ -15,13 +15,13 @@ from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.lowering import lower
 from qvit_hls.ptq.annotate import WeightRows, annotate
 from qvit_hls.ptq.calibration import CalibrationSettings, Progress, check_images, observe
-from qvit_hls.ptq.cosine import refine_steps
 from qvit_hls.ptq.methods import Auto, Method, Recipe
 from qvit_hls.ptq.observations import Observations
 from qvit_hls.ptq.placement import BitWidths, Placement, place
 from qvit_hls.ptq.ridge import correct_weights
 from qvit_hls.ptq.rows import EightBitShare, RowBudget, RowSteps, average_bits, choose_widths, search_rows
 from qvit_hls.ptq.scales import FullRange, find_steps
+from qvit_hls.ptq.step_search import refine_steps
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def quantize_graph(
     seen.check_ranges(placement)
     steps = find_steps(graph, placement, seen, recipe.range_rule)
     rows = _rows(_row_steps(graph, seen, recipe), settings.budget)
-    if recipe.cosine is not None:
-        steps, rows = refine_steps(graph, placement, images, steps, rows, recipe.cosine, progress)
+    if recipe.search is not None:
+        steps, rows = refine_steps(graph, placement, images, steps, rows, recipe.search, progress)
     if recipe.correction is not None:
         graph = correct_weights(graph, placement, images, steps, rows, recipe.correction, progress)
     columns = {node.name: node.op.weight.shape[1] for node in graph if isinstance(node.op, Linear)}

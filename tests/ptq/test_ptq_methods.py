@@ -112,7 +112,7 @@ def test_too_few_images_and_unknown_methods_are_refused(graph: Graph) -> None:
     with pytest.raises(QvitError) as error:
         method_named("magic")
     assert error.value.problems == (
-        "There is no method magic; methods are auto, minmax, percentile, mse, easyquant, erq.",
+        "There is no method magic; methods are auto, minmax, percentile, mse, easyquant, ptq4vit, erq.",
     )
     with pytest.raises(QvitError, match=r"^The percentile is 20; it should be 50 to 100\.$"):
         Percentile(20)

@@ -1,4 +1,4 @@
-"""EasyQuant never leaves the outputs further from the float ones than it found them."""
+"""The search of steps never leaves the outputs further from the float ones than it found them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from qvit_hls.ir.execute_float import fake_quantize
 from qvit_hls.ir.graph import Graph
 from qvit_hls.ptq.annotate import WeightRows
 from qvit_hls.ptq.calibration import observe
-from qvit_hls.ptq.cosine import CosineSearch, refine_steps
 from qvit_hls.ptq.placement import COVERING, BitWidths, place
 from qvit_hls.ptq.rows import search_rows
 from qvit_hls.ptq.scales import FullRange, find_steps
+from qvit_hls.ptq.step_search import StepSearch, refine_steps
 from qvit_hls.quant.fake_quant import fake_quantize_rows
 
 
@@ -33,7 +33,7 @@ def test_the_search_brings_linear_outputs_nearer(graph: Graph) -> None:
         )
         for name, weight in weights.items()
     }
-    found, found_rows = refine_steps(graph, placement, images, steps, rows, CosineSearch())
+    found, found_rows = refine_steps(graph, placement, images, steps, rows, StepSearch())
     values = graph.run(images)
 
     def similarity(name: str, step: float, layer: WeightRows) -> float:
