@@ -49,6 +49,7 @@ class AcceleratorConfig(BaseModel):
             region free for the whole frame. Otherwise the top's ``next_image_words`` is always 0.
         accumulator_bits: width of an accumulator, digits recombined and bias included.
         softmax, layer_norm, mean_tokens: whether the accelerator has these units.
+        norm_shifts: whether its LayerNorm can scale each channel by a power of two.
         program_words, stream_words, image_words, result_words: elements that RTL simulation copies from
             each memory port, as for the model that the accelerator was made for; no limit of the hardware.
     """
@@ -77,6 +78,7 @@ class AcceleratorConfig(BaseModel):
     softmax: bool
     layer_norm: bool
     mean_tokens: bool
+    norm_shifts: bool = False
     program_words: int = Field(default=1, ge=1)
     stream_words: int = Field(default=1, ge=1)
     image_words: int = Field(default=1, ge=1)

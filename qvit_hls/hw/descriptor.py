@@ -130,7 +130,8 @@ class Descriptor:
         scaling, multiplier, shift: requantization; for SOFTMAX and LAYER_NORM the constant of the
             reciprocal and its exponent.
         qmax: results are clamped to -qmax..qmax.
-        table_entries: entries of the table that the stream carries for this layer (0: none).
+        table_entries: entries of the table that the stream carries for this layer (0: none). LAYER_NORM:
+            each channel's shift, so k of them, or none where all are 0.
         epsilon_low, epsilon_high: 64-bit epsilon of LAYER_NORM.
         patch, height, width: LOAD_IMAGE; the image's channels are in k.
         after: what must be complete before this layer may begin, as :class:`After` packs it; an engine

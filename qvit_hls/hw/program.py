@@ -38,7 +38,7 @@ class StreamedWeights:
 
 @dataclass(frozen=True, eq=False)
 class StreamedTable:
-    """A table that precedes a layer's weights; int8 entries."""
+    """A table that a layer brings, before its weights where it has some; int8 entries."""
 
     entries: np.ndarray
 

@@ -31,7 +31,12 @@ _WORDS = {
     "max_channels": "channels of the residual stream",
     "accumulator_bits": "accumulator bits",
 }
-_UNITS = {"softmax": "softmax unit", "layer_norm": "LayerNorm unit", "mean_tokens": "token mean unit"}
+_UNITS = {
+    "softmax": "softmax unit",
+    "layer_norm": "LayerNorm unit",
+    "mean_tokens": "token mean unit",
+    "norm_shifts": "LayerNorm with a shift per channel",
+}
 
 
 def requirements(graph: Graph, program: Program) -> dict[str, int | bool]:
@@ -53,6 +58,8 @@ def requirements(graph: Graph, program: Program) -> dict[str, int | bool]:
     needs["softmax"] = Unit.SOFTMAX in units
     needs["layer_norm"] = Unit.LAYER_NORM in units
     needs["mean_tokens"] = Unit.MEAN_TOKENS in units
+    norms = [layer.descriptor for layer in program.layers if layer.descriptor.unit == Unit.LAYER_NORM]
+    needs["norm_shifts"] = any(d.table_entries for d in norms)
     qmax = max(_operand_qmax(graph, node) for node in graph)
     needs["activation_bits"] = max(qmax.bit_length() + 1, MIN_ACTIVATION_BITS)
     return needs

@@ -1,10 +1,12 @@
-"""Rescaling factors as an unsigned multiplier and a shift."""
+"""Rescaling factors as an unsigned multiplier and a shift, or as a shift alone."""
 
 from __future__ import annotations
 
 import math
 
-from qvit_hls.ir.integer_ops import MAX_SHIFT, MULTIPLIER_BITS
+import numpy as np
+
+from qvit_hls.ir.integer_ops import MAX_CHANNEL_SHIFT, MAX_SHIFT, MULTIPLIER_BITS
 
 
 def dyadic(ratio: float, max_shift: int = MAX_SHIFT) -> tuple[int, int]:
@@ -31,3 +33,18 @@ def dyadic(ratio: float, max_shift: int = MAX_SHIFT) -> tuple[int, int]:
         largest = 1 << (MULTIPLIER_BITS - 1)
         raise ValueError(f"the rescaling factor is {ratio:.6g}; it must be less than {largest}")
     return multiplier, shift
+
+
+def channel_shifts(weight: np.ndarray) -> np.ndarray | None:
+    """The ``a`` with ``weight == 2**-a`` in every channel, all within 0..MAX_CHANNEL_SHIFT.
+
+    Args:
+        weight: float ``[N]``.
+
+    Returns:
+        uint8 ``[N]``, or None where a channel's weight is no such power of two.
+    """
+    mantissa, exponent = np.frexp(weight)
+    shifts = 1 - exponent
+    exact = (mantissa == 0.5) & (shifts >= 0) & (shifts <= MAX_CHANNEL_SHIFT)
+    return shifts.astype(np.uint8) if exact.all() else None

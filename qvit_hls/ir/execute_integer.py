@@ -128,6 +128,8 @@ def _layer_norm(op: ops.IntegerLayerNorm, x: Tensor) -> Tensor:
     if _largest(variance) >= _EXACT_IN_FLOAT64:
         raise OverflowError(f"a variance reaches {_largest(variance)}, more than 53 bits hold")
     multiplier, shift = reciprocal(integer_sqrt(variance), op.multiplier, op.exponent)
+    if op.shifts is not None:
+        shift = shift + torch.from_numpy(op.shifts).to(x.device, torch.int64)
     return requantize(centred, multiplier, shift, op.qmax)
 
 

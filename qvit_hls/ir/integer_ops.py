@@ -27,6 +27,8 @@ MULTIPLIER_BITS = 16
 MAX_SHIFT = 47
 #: Biases are signed and have this many bits.
 BIAS_BITS = 30
+#: A LayerNorm scales a channel by at most 2**-MAX_CHANNEL_SHIFT.
+MAX_CHANNEL_SHIFT = 7
 
 
 def _need(condition: bool, message: str) -> None:
@@ -150,14 +152,19 @@ class IntegerAdd(Op):
 
 @dataclass(frozen=True, eq=False)
 class IntegerLayerNorm(Op):
-    """Normalisation over the N channels of a token, without affine part (that is folded).
+    """Normalisation over the N channels of a token; of the affine part a power of two per channel is left.
 
     ``S = sum(x)``, ``d = N*x - S``, ``V = N*sum(x*x) - S*S + epsilon``, ``q = isqrt(V)``,
-    ``(M, s) = reciprocal(q, multiplier, exponent)``, ``y = requantize(d, M, s, qmax)``.
+    ``(M, s) = reciprocal(q, multiplier, exponent)``, ``y[c] = requantize(d[c], M, s + shifts[c], qmax)``.
+
+    One grid must cover all channels; where some reach much further than others, a factor per channel keeps
+    the others' precision (FQ-ViT, arXiv 2111.13824, section 3.3; here of the outputs).
 
     Attributes:
         epsilon: ``max(1, floor(eps * (N / scale_in)**2 + 1/2))``.
         multiplier, exponent: ``multiplier / 2**exponent`` is ``1 / scale_out``.
+        shifts: channel c is scaled by ``2**-shifts[c]``: uint8 ``[N]``, 0..MAX_CHANNEL_SHIFT, or None where
+            all are 0. ``s + shifts[c]`` stays within 1..MAX_SHIFT.
     """
 
     kind: ClassVar[str] = "integer_layer_norm"
@@ -165,9 +172,15 @@ class IntegerLayerNorm(Op):
     multiplier: int
     exponent: int
     qmax: int
+    shifts: np.ndarray | None = None
 
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        return inputs[0]
+        (x,) = inputs
+        _need(
+            self.shifts is None or len(self.shifts) == x[-1],
+            f"{0 if self.shifts is None else len(self.shifts)} shifts for {x[-1]} channels",
+        )
+        return x
 
 
 @dataclass(frozen=True, eq=False)

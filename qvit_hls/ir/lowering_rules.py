@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from qvit_hls.ir import float_ops as ops
 from qvit_hls.ir import integer_ops as integer
+from qvit_hls.ir.dyadic import channel_shifts
 from qvit_hls.ir.execute_integer import ACCUMULATOR_BITS
 from qvit_hls.ir.graph import Node, Op, Quantization
 from qvit_hls.ir.lowering_context import Lowering, Unlowerable, own_quant, rescale
@@ -69,9 +70,13 @@ def _layer_norm(context: Lowering, node: Node) -> None:
             f"the variance of {channels} channels of {before.bits} bits may reach 2**{largest.bit_length()}; "
             f"it must stay below 2**{MAX_VARIANCE_BITS}"
         )
-    spare = integer.MAX_SHIFT - math.isqrt(largest).bit_length()
+    shifts = None if node.op.weight is None else channel_shifts(node.op.weight)
+    if shifts is not None and not shifts.any():
+        shifts = None
+    largest_shift = 0 if shifts is None else int(shifts.max())
+    spare = integer.MAX_SHIFT - math.isqrt(largest).bit_length() - largest_shift
     multiplier, exponent = rescale(1 / after.scale, spare)
-    op = integer.IntegerLayerNorm(epsilon, multiplier, exponent, after.qmax)
+    op = integer.IntegerLayerNorm(epsilon, multiplier, exponent, after.qmax, shifts)
     context.emit(node, op, node.inputs, after)
 
 

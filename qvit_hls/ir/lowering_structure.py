@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from qvit_hls.ir import float_ops as ops
+from qvit_hls.ir.dyadic import channel_shifts
 from qvit_hls.ir.graph import Graph, Node, Op
+from qvit_hls.ir.integer_ops import MAX_CHANNEL_SHIFT
 from qvit_hls.ir.passes.fold_layer_norm_affine import folding_obstacle
 from qvit_hls.ir.passes.rewrite import LAYOUT_OPS
 
@@ -37,12 +39,17 @@ def _layer_norm(graph: Graph, node: Node) -> str | None:
     assert isinstance(node.op, ops.LayerNorm)
     if len(node.shape) != 2:
         return f"it normalises values of shape {list(node.shape)}; the engine normalises whole tokens"
-    if node.op.weight is None and node.op.bias is None:
+    weight, bias = node.op.weight, node.op.bias
+    if bias is None and (weight is None or channel_shifts(weight) is not None):
         return None
     reason = folding_obstacle(graph, node)
-    if reason:
-        return f"weight and bias cannot be folded into the next layers, because {reason}"
-    return "weight and bias have not been folded into the next layers"
+    obstacle = (
+        f"weight and bias cannot be folded into the next layers, because {reason}"
+        if reason
+        else "weight and bias have not been folded into the next layers"
+    )
+    allowed = f"no bias, and weights that are powers of two from 2**-{MAX_CHANNEL_SHIFT} to 1"
+    return f"{obstacle}; the engine's LayerNorm has {allowed}"
 
 
 def _scores(graph: Graph, node: Node) -> str | None:

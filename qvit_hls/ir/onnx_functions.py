@@ -61,8 +61,9 @@ _BODIES = (
         excess = Cast <to = 7> (over)
         q = Sub (candidate, excess)
     }""",
-    # S = sum(x), V = N*sum(x*x) - S*S + epsilon, y = requantize(N*x - S, *reciprocal(isqrt(V), ...), qmax)
-    """IntegerLayerNorm (codes, epsilon, multiplier, exponent, qmax) => (y) {
+    # S = sum(x), V = N*sum(x*x) - S*S + epsilon, (M, s) = reciprocal(isqrt(V), ..),
+    # y = requantize(N*x - S, M, s + shifts, qmax); shifts is one number for all channels, or [N].
+    """IntegerLayerNorm (codes, epsilon, multiplier, exponent, qmax, shifts) => (y) {
         last = Constant <value_ints: ints = [-1]> ()
         x = Cast <to = 7> (codes)
         N = Shape <start = -1> (x)
@@ -76,7 +77,8 @@ _BODIES = (
         variance = Sub (scaled_squares, square_of_sum)
         V = Add (variance, epsilon)
         q = qvit_hls.IntegerSqrt (V)
-        M, shift = qvit_hls.Reciprocal (q, multiplier, exponent)
+        M, s = qvit_hls.Reciprocal (q, multiplier, exponent)
+        shift = Add (s, shifts)
         y = qvit_hls.Requantize (d, M, shift, qmax)
     }""",
     # table[min(max(x) - x, size - 1)]

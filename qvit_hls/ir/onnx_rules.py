@@ -152,11 +152,12 @@ def _add(m: ModelBuilder, node: Node, op: ops.IntegerAdd) -> None:
 
 
 def _layer_norm(m: ModelBuilder, node: Node, op: ops.IntegerLayerNorm) -> None:
-    attributes = {
+    attributes: dict[str, int | np.ndarray] = {
         "epsilon": op.epsilon,
         "multiplier": op.multiplier,
         "exponent": op.exponent,
         "qmax": op.qmax,
+        "shifts": 0 if op.shifts is None else op.shifts,
     }
     constants = [m.constant(f"{node.name}/{key}", value, np.int64) for key, value in attributes.items()]
     m.apply("IntegerLayerNorm", node.name, node.inputs[0], *constants, doc=_doc(node), domain=DOMAIN)

@@ -14,7 +14,7 @@ import numpy as np
 
 from qvit_hls.ir import float_ops, integer_ops
 from qvit_hls.ir.graph import Op
-from qvit_hls.ir.integer_ops import BIAS_BITS, MAX_SHIFT, MULTIPLIER_BITS
+from qvit_hls.ir.integer_ops import BIAS_BITS, MAX_CHANNEL_SHIFT, MAX_SHIFT, MULTIPLIER_BITS
 from qvit_hls.quant.levels import (
     EXPONENT_LEVELS,
     EXPONENT_TABLE_SIZE,
@@ -139,7 +139,14 @@ SIGNATURES: dict[type[Op], Signature] = {
     ),
     integer_ops.IntegerAdd: Signature(2, {"qmax": _QMAX}),
     integer_ops.IntegerLayerNorm: Signature(
-        1, {"epsilon": _POSITIVE, "multiplier": _MULTIPLIER, "exponent": _EXPONENT, "qmax": _QMAX}
+        1,
+        {
+            "epsilon": _POSITIVE,
+            "multiplier": _MULTIPLIER,
+            "exponent": _EXPONENT,
+            "qmax": _QMAX,
+            "shifts": Array(("uint8",), ("channels",), 0, MAX_CHANNEL_SHIFT),
+        },
     ),
     integer_ops.IntegerScores: Signature(
         2, {"heads": _POSITIVE, "multiplier": _MULTIPLIER, "shift": _SHIFT, "qmax": _QMAX}

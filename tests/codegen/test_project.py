@@ -274,6 +274,7 @@ def test_the_engine_has_the_accelerators_parameters(rtl: Generated) -> None:
         "HAS_SOFTMAX": config.softmax,
         "HAS_LAYER_NORM": config.layer_norm,
         "HAS_MEAN_TOKENS": config.mean_tokens,
+        "HAS_NORM_SHIFTS": config.norm_shifts,
     }
     engine = (resources.files("qvit_hls") / "hls_kernels" / "rtl" / "qvit_engine.sv").read_text()
     assert set(re.findall(r"^    parameter \w+ (\w+)", engine, re.MULTILINE)) == {*given, "FUNCTIONAL"}

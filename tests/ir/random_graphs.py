@@ -101,6 +101,7 @@ def integer_vit(v: VitShape) -> Graph:
             int(rng.integers(1 << 15, 1 << 16)),
             16 - v.bits + int(rng.integers(3)),
             qmax,
+            rng.integers(0, 8, dim).astype(np.uint8) if rng.random() < 0.5 else None,
         )
         return b.add(name, op, x, quant=quant(qmax))
 

@@ -139,19 +139,27 @@ def test_residual_add_saturates(seed: int, tokens: int, channels: int) -> None:
     st.sampled_from([1, 100, 32767]),
     st.integers(1, 21),
     st.integers(1, 10**6),
+    st.booleans(),
 )
 def test_layer_norm_is_the_formula(
-    seed: int, tokens: int, n: int, size: int, exponent: int, epsilon: int
+    seed: int, tokens: int, n: int, size: int, exponent: int, epsilon: int, shifted: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     x = random_codes(rng, size, tokens, n)
-    op = ops.IntegerLayerNorm(epsilon, int(rng.integers(1 << 15, 1 << 16)), exponent, 63)
+    shifts = rng.integers(0, 8, n)
+    multiplier_0 = int(rng.integers(1 << 15, 1 << 16))
+    op = ops.IntegerLayerNorm(
+        epsilon, multiplier_0, exponent, 63, shifts.astype(np.uint8) if shifted else None
+    )
+    extra = shifts.tolist() if shifted else [0] * n
     expected = []
     for token in x.tolist():
         total = sum(token)
         variance = n * sum(v * v for v in token) - total * total + epsilon
         multiplier, shift = reciprocal(math.isqrt(variance), op.multiplier, exponent)
-        expected.append([requantize(n * v - total, multiplier, shift, 63) for v in token])
+        expected.append(
+            [requantize(n * v - total, multiplier, shift + a, 63) for v, a in zip(token, extra, strict=True)]
+        )
     assert evaluate(op, x).tolist() == expected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -293,3 +294,60 @@ def test_any_number_of_constant_tokens_stands_before_the_patches() -> None:
     codes = lowered(images)
     assert torch.equal(codes[:, :3], torch.tensor(np.rint(tokens * 100)).long().expand(2, 3, 2))
     assert torch.equal(codes, torch.round(graph(images).double() / 0.01).long())
+
+
+def layer_norm_of(weight: np.ndarray | None, bias: np.ndarray | None = None, scale: float = 0.05) -> Graph:
+    """A LayerNorm of four channels of a residual stream."""
+    image = Node("x", f.Input((3, 4)), (), (3, 4), Quantization(0.001, 32767))
+    norm = Node("y", f.LayerNorm(1e-6, weight, bias), ("x",), (3, 4), Quantization(scale, 127))
+    return Graph("norm", (image, norm), ("y",))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layer_norm_weights_that_are_powers_of_two_become_shifts(dtype: type[np.floating]) -> None:
+    graph = layer_norm_of(np.array([1, 2**-7, 0.5, 0.125], dtype))
+    lowered = lower(graph)
+    op = lowered["y"].op
+    assert isinstance(op, integer.IntegerLayerNorm) and op.shifts is not None
+    assert (op.shifts.dtype, op.shifts.tolist()) == (np.uint8, [0, 7, 1, 3])
+    batch = torch.randn(50, 3, 4, generator=torch.Generator().manual_seed(0)) * 5
+    difference = real(lowered["y"], lowered(batch)) - graph(batch).double()
+    assert float(difference.abs().max()) < 0.05 * 1.01  # one step, where both sides round to their nearest
+    assert float((difference.abs() > 0.001).double().mean()) < 0.01
+
+
+def test_layer_norm_weights_that_are_all_one_need_no_shifts() -> None:
+    ones, none = (lower(layer_norm_of(weight))["y"].op for weight in (np.ones(4), None))
+    assert isinstance(ones, integer.IntegerLayerNorm) and ones.shifts is None
+    assert vars(ones) == vars(none)
+
+
+def test_the_shift_of_a_reciprocal_leaves_room_for_that_of_a_channel() -> None:
+    """With a step so coarse that the shift is as large as it may be, even of the largest variance."""
+    graph = layer_norm_of(np.array([1, 2**-7, 0.5, 0.125]), scale=2.0**40)
+    op = lower(graph)["y"].op
+    assert isinstance(op, integer.IntegerLayerNorm) and op.shifts is not None
+    largest = (4 * 32767) ** 2 + op.epsilon
+    assert op.exponent + math.isqrt(largest).bit_length() + int(op.shifts.max()) == integer.MAX_SHIFT
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias"),
+    [
+        (np.array([1, 1, 1, 0.75]), None),
+        (np.array([1, 1, 1, 2.0]), None),
+        (np.array([1, 1, 1, 2**-8]), None),
+        (np.array([1, 1, 1, -0.5]), None),
+        (np.array([1, 1, 1, 0.0]), None),
+        (np.ones(4), np.zeros(4)),
+        (None, np.zeros(4)),
+    ],
+)
+def test_other_layer_norm_weights_are_refused(weight: np.ndarray | None, bias: np.ndarray | None) -> None:
+    with pytest.raises(QvitError) as error:
+        lower(layer_norm_of(weight, bias))
+    assert error.value.problems == (
+        "y: weight and bias cannot be folded into the next layers, because its value is quantized with them; "
+        "train with elementwise_affine=False instead; the engine's LayerNorm has no bias, and weights that "
+        "are powers of two from 2**-7 to 1.",
+    )

@@ -75,7 +75,8 @@ def test_layer_norm_is_exact_at_extreme_variances(channels: int) -> None:
     codes = np.vstack([flat, -flat, alternating, one_off, 0 * flat, random, random // 4096])
     b = wide_input(channels, len(codes))
     b.add("y", ops.IntegerLayerNorm(1, 40000, 11, 63), "x")
-    assert_equal_to_reference(b.graph("y"), as_image(codes))
+    b.add("z", ops.IntegerLayerNorm(1, 40000, 11, 63, (np.arange(channels) % 8).astype(np.uint8)), "x")
+    assert_equal_to_reference(b.graph("y", "z"), as_image(codes))
 
 
 def test_requantization_rounds_negative_halves_up_at_every_shift() -> None:

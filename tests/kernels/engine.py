@@ -44,6 +44,7 @@ _ROOMY = {
     "softmax": True,
     "layer_norm": True,
     "mean_tokens": True,
+    "norm_shifts": True,
 }
 
 

@@ -78,13 +78,14 @@ class GraphBuilder:
         constant = self.rng.integers(-reach, reach + 1, (tokens, channels)).astype(np.int32)
         return self.add("embed", ops.Embed(constant, prefix, self.wide), x, qmax=self.wide)
 
-    def norm(self, name: str, x: str, epsilon: int | None = None) -> str:
+    def norm(self, name: str, x: str, epsilon: int | None = None, shifted: bool = False) -> str:
+        """A LayerNorm; ``shifted`` gives it a shift for every channel."""
         epsilon = int(self.rng.integers(1, 50)) if epsilon is None else epsilon
         multiplier = int(self.rng.integers(1 << 15, 1 << 16))
         exponent = 16 - self.bits + int(self.rng.integers(3))
-        return self.add(
-            name, ops.IntegerLayerNorm(epsilon, multiplier, exponent, self.qmax), x, qmax=self.qmax
-        )
+        shifts = self.rng.integers(0, ops.MAX_CHANNEL_SHIFT + 1, self.shape(x)[-1], np.uint8)
+        op = ops.IntegerLayerNorm(epsilon, multiplier, exponent, self.qmax, shifts if shifted else None)
+        return self.add(name, op, x, qmax=self.qmax)
 
     def attention(self, name: str, x: str, heads: int, head_dim: int, share_8bit: float = 0.5) -> str:
         """From normalised tokens to the context, through scores and exponents."""

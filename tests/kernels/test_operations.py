@@ -170,7 +170,9 @@ class TestLayerNorm(OperationContract):
         width = draw(st.integers(1, 100))
         x = builder.embed(width, saturating=draw(st.booleans()))
         epsilon = draw(st.sampled_from([1, 1000, 1 << 20, 1 << 44]))
-        x = builder.residual("sum", x, builder.norm("norm1", x, epsilon))
+        for layer in range(draw(st.integers(1, 3))):
+            norm = builder.norm(f"norm{layer}", x, epsilon, shifted=draw(st.booleans()))
+            x = builder.residual(f"sum{layer}", x, norm)
         return builder.finish_stream(x)
 
 

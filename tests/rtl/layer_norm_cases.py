@@ -20,12 +20,13 @@ _ADDED = 3
 
 @dataclass(frozen=True)
 class Shape:
-    """Parameters of the unit: tokens at once, the most tokens and channels, channels per cycle."""
+    """Parameters of the unit: tokens at once, the most tokens and channels, channels per cycle, shifts."""
 
     lanes: int
     max_tokens: int
     max_channels: int
     channels: int
+    shifts: bool = False
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -35,6 +36,7 @@ class Shape:
             "MAX_TOKENS": self.max_tokens,
             "MAX_CHANNELS": self.max_channels,
             "CHANNELS": self.channels,
+            "SHIFTS": int(self.shifts),
         }
 
     def tiles(self, tokens: int) -> int:
@@ -100,6 +102,7 @@ class Case:
     wide: np.ndarray
     activation: np.ndarray
     expected: np.ndarray
+    shifts: np.ndarray | None = None
 
     def packed(self) -> bytes:
         """The case as the program reads it."""
@@ -107,6 +110,8 @@ class Case:
         sizes = (len(self.wide), len(script.advance), script.start, len(script.groups))
         arrays = [self.descriptor.words(), self.wide, self.activation]
         arrays += [script.advance.astype(np.uint8), script.ready.astype(np.uint16)]
+        if self.shifts is not None:
+            arrays.append(self.shifts)
         for group in script.groups:
             arrays.append(np.array((group.cycle, group.tile, group.flags, *group.addresses), np.int32))
         arrays += [group.values.astype(np.int16) for group in script.groups]
@@ -166,12 +171,13 @@ def residuals(rng: np.random.Generator, tokens: int, channels: int) -> np.ndarra
     return x
 
 
-def random_op(rng: np.random.Generator) -> ops.IntegerLayerNorm:
+def random_op(rng: np.random.Generator, shifts: np.ndarray | None = None) -> ops.IntegerLayerNorm:
     return ops.IntegerLayerNorm(
         epsilon=int(rng.integers(1, 1 << int(rng.integers(1, 33)))),
         multiplier=int(rng.integers(32768, 65536)),
         exponent=int(rng.integers(1, 20)),
         qmax=int(rng.choice([7, 63, 127])),
+        shifts=shifts,
     )
 
 
@@ -257,11 +263,13 @@ class Around:
 
 
 def layer(shape: Shape, rng: np.random.Generator, tokens: int, channels: int, around: Around) -> Case:
-    """A LayerNorm at random places."""
+    """A LayerNorm at random places; of a unit with shifts, half of them have a table."""
     all_tokens = tokens + around.other_tokens
     tiles = shape.tiles(all_tokens)
     x = residuals(rng, all_tokens, channels)
-    op = random_op(rng)
+    table = rng.integers(0, ops.MAX_CHANNEL_SHIFT + 1, channels, np.uint8)
+    shifts = table if shape.shifts and rng.random() < 0.5 else None
+    op = random_op(rng, shifts)
     room = -(-channels // shape.channels) * shape.channels
     (x_base, y_base), (x_more, y_more) = rng.integers(0, 5, (2, 2)) * shape.channels
     x_stride, y_stride = room + int(x_more), room + int(y_more)
@@ -280,6 +288,7 @@ def layer(shape: Shape, rng: np.random.Generator, tokens: int, channels: int, ar
         multiplier=op.multiplier,
         shift=op.exponent,
         qmax=op.qmax,
+        table_entries=0 if shifts is None else channels,
         epsilon_low=op.epsilon & 0xFFFFFFFF,
         epsilon_high=op.epsilon >> 32,
     )
@@ -298,4 +307,4 @@ def layer(shape: Shape, rng: np.random.Generator, tokens: int, channels: int, ar
     expected = activation.copy()
     reference = INTEGER_RULES[ops.IntegerLayerNorm](op, torch.from_numpy(x[:tokens].astype(np.int64))[None])
     place(shape, expected, reference[0].numpy(), int(y_base), y_stride)
-    return Case(descriptor, Script(start, advance, ready, groups), wide, activation, expected)
+    return Case(descriptor, Script(start, advance, ready, groups), wide, activation, expected, shifts)

@@ -41,14 +41,18 @@ SMALL = AcceleratorConfig(
 )
 CONFIGS: dict[str, dict[str, int | bool]] = {
     "small": {},
-    "one row per cycle, three ports": {"drain_rows": 1, "tile_rows": 10, "weight_ports": 3},
-    "two ports, 8 bits, only LUT lanes": {"weight_ports": 2, "activation_bits": 8, "dsp_rows": 0},
+    "one row per cycle, three ports": {
+        **{"drain_rows": 1, "tile_rows": 10, "weight_ports": 3, "norm_shifts": True},
+    },
+    "two ports, 8 bits, only LUT lanes": {
+        **{"weight_ports": 2, "activation_bits": 8, "dsp_rows": 0, "norm_shifts": True},
+    },
     "four ports, 5 bits, only DSP lanes": {"weight_ports": 4, "activation_bits": 5, "dsp_rows": 8},
     "no softmax, table or mean": {"softmax": False, "table_bits": 0, "mean_tokens": False},
     "no LayerNorm": {"layer_norm": False, "image_pixels": 1},
     "one token, one word": {
         **{"max_tokens": 1, "max_channels": 1, "activation_depth": 4, "digit_depth": 4, "wide_depth": 4},
-        **{"weight_depth": 1, "max_row_tiles": 1, "accumulator_bits": 8},
+        **{"weight_depth": 1, "max_row_tiles": 1, "accumulator_bits": 8, "norm_shifts": True},
     },
     "smallest tile": {
         **{"tile_tokens": 2, "tile_rows": 4, "tile_depth": 2, "dsp_rows": 2, "image_pixels": 1},

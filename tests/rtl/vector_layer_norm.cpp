@@ -4,6 +4,7 @@
 //   channels per lane of the memories, cycles, cycle of `start`, groups, descriptor[32]
 //   wide int16[channels][T_N], activation int8[channels][T_N]
 //   advance uint8[cycles], tiles ready uint16[cycles]; after the script, it advances and nothing changes
+//   the table of shifts uint8[table_entries of the descriptor], written before the first cycle
 //   groups, each: cycle, tile, first | start << 1 | end << 2, address[CHANNELS] (-1: does not exist)
 //   their values int16[groups][CHANNELS][T_N]
 // Output: cycle of `done` (-1: never), writes, writes after the end, writes of steps that were not allowed, wrong
@@ -47,7 +48,7 @@ public:
         context->randSeed(11);
         top.reset(new Vvector_layer_norm(context.get()));
         top->rst = 1;
-        top->start = top->advance = top->added_valid = 0;
+        top->start = top->advance = top->added_valid = top->shift_write = 0;
         for (int i = 0; i < 12; ++i) edge();
         top->rst = 0;
     }
@@ -59,6 +60,7 @@ public:
         std::vector<int8_t> activation = read<int8_t>(channels * T_N);
         const std::vector<uint8_t> advance = read<uint8_t>(script);
         const std::vector<uint16_t> ready = read<uint16_t>(script);
+        load_shifts(read<uint8_t>(header.descriptor[25]));
         const std::vector<Group> groups = read<Group>(static_cast<size_t>(header.groups));
         const std::vector<int16_t> values = read<int16_t>(groups.size() * CHANNELS * T_N);
         std::memcpy(&top->d, header.descriptor, sizeof header.descriptor);
@@ -135,6 +137,19 @@ private:
         top->eval();
         top->clk = 1;
         top->eval();
+    }
+
+    void load_shifts(const std::vector<uint8_t> &shifts) {
+        top->added_valid = top->start = 0;
+        for (size_t entry = 0; entry < shifts.size(); ++entry) {
+            top->shift_write = 1;
+            top->shift_entry = static_cast<uint16_t>(entry);
+            top->shift_data = shifts[entry];
+            edge();
+        }
+        top->shift_write = 0;
+        top->shift_entry = static_cast<uint16_t>(random());
+        top->shift_data = static_cast<uint8_t>(random());
     }
 
     uint32_t random() {

@@ -3,7 +3,8 @@ module vector_layer_norm #(
     parameter int T_N = 12,
     parameter int MAX_TOKENS = 50,
     parameter int MAX_CHANNELS = 48,
-    parameter int CHANNELS = 2
+    parameter int CHANNELS = 2,
+    parameter bit SHIFTS = 0
 ) (
     input  logic                               clk,
     input  logic                               rst,
@@ -13,6 +14,9 @@ module vector_layer_norm #(
     input  logic                               advance,
     input  logic [15:0]                        tiles_ready,
     output logic [15:0]                        tiles_done,
+    input  logic                               shift_write,
+    input  logic [15:0]                        shift_entry,
+    input  logic [7:0]                         shift_data,
     output logic [31:0]                        wide_address,
     input  logic [CHANNELS-1:0][T_N-1:0][15:0] wide_data,
     input  logic                               added_valid,
@@ -34,8 +38,11 @@ module vector_layer_norm #(
     assign write_enable = 8'(enable);
     assign write_address = 32'(target);
 
-    layer_norm #(.T_N(T_N), .MAX_TOKENS(MAX_TOKENS), .MAX_CHANNELS(MAX_CHANNELS), .CHANNELS(CHANNELS)) unit (
-        .clk, .rst, .start, .d(d), .done, .advance, .tiles_ready, .tiles_done, .wide_address(source), .wide_data,
+    layer_norm #(
+        .T_N(T_N), .MAX_TOKENS(MAX_TOKENS), .MAX_CHANNELS(MAX_CHANNELS), .CHANNELS(CHANNELS), .SHIFTS(SHIFTS)
+    ) unit (
+        .clk, .rst, .start, .d(d), .done, .advance, .tiles_ready, .tiles_done, .shift_write,
+        .shift_entry($clog2(MAX_CHANNELS+1)'(shift_entry)), .shift_data(shift_data[2:0]), .wide_address(source), .wide_data,
         .added_valid, .added_first, .added_start, .added_end, .added_tile,
         .added_exists(added_exists[CHANNELS-1:0]), .added, .write_soon, .write_enable(enable),
         .write_address(target), .write_data

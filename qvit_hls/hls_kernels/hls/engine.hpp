@@ -32,6 +32,7 @@ void engine(hls::stream<uint32_t> &program, uint32_t layers, hls::stream<word_t>
 #pragma HLS BIND_STORAGE variable=memory.digit type=ram_2p impl=bram
 #pragma HLS BIND_STORAGE variable=memory.table type=ram_1p impl=lutram
 #pragma HLS BIND_STORAGE variable=memory.exponent type=ram_1p impl=lutram
+#pragma HLS BIND_STORAGE variable=memory.norm_shift type=ram_1p impl=lutram
     Descriptor image_layer = Descriptor();
 layer:
     for (uint32_t i = 0; i < layers; ++i) {
@@ -50,7 +51,7 @@ layer:
             gemm<C>(d, weights, memory);
             break;
         case LAYER_NORM:
-            if (C::HAS_LAYER_NORM) layer_norm<C>(d, memory);
+            if (C::HAS_LAYER_NORM) layer_norm<C>(d, weights, memory);
             break;
         case SOFTMAX:
             if (C::HAS_SOFTMAX) softmax<C>(d, weights, memory);

@@ -25,6 +25,7 @@ template <class C> struct Memories {
     uint<1> score_bank, softmax_bank, context_bank;
     code_t table[C::T_N][C::TABLE_SIZE];    // elementwise function, a copy for every lane
     code_t exponent[C::T_N][C::EXPONENTS];  // of the softmax, by distance from the maximum
+    code_t norm_shift[1][C::HAS_NORM_SHIFTS ? C::MAX_CHANNELS : 1];  // of LayerNorm's channels, for all lanes
 };
 
 // Row parameters from wherever this layer takes them. `row` counts from the tile's first row; `copy` is the

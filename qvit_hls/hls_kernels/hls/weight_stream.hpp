@@ -29,9 +29,9 @@ unpack_atom:
     }
 }
 
-// Fill every lane's copy of the table from the stream.
-template <class C, int SIZE>
-void load_table(hls::stream<word_t> (&stream)[C::PORTS], uint32_t entries, code_t (&table)[C::T_N][SIZE]) {
+// Fill every copy of the table from the stream.
+template <class C, int COPIES, int SIZE>
+void load_table(hls::stream<word_t> (&stream)[C::PORTS], uint32_t entries, code_t (&table)[COPIES][SIZE]) {
 #pragma HLS INLINE off
     constexpr int PER_BEAT = 16 * C::PORTS;
 table_beat:
@@ -46,8 +46,8 @@ table_beat:
             for (int i = 0; i < 16; ++i) {
 #pragma HLS PIPELINE II=1
                 const uint32_t entry = first + p * 16 + i;
-            table_lane:
-                for (int n = 0; n < C::T_N; ++n) {
+            table_copy:
+                for (int n = 0; n < COPIES; ++n) {
 #pragma HLS UNROLL
                     if (entry < SIZE) table[n][entry] = byte[i];
                 }

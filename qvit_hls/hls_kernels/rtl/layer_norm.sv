@@ -1,7 +1,8 @@
-// LayerNorm without affine part: wide memory to activation memory, T_N tokens at once. For every token, over its
-// N = d.k channels:
+// LayerNorm, scaled by a power of two for each channel: wide memory to activation memory, T_N tokens at once. For every
+// token, over its N = d.k channels:
 //   S = sum(x), q = floor(sqrt(N * sum(x*x) - S*S + epsilon)), (M, s) = reciprocal(q, d.multiplier, d.shift)
-//   y = requantize(N*x - S, M, s, d.qmax)
+//   y[c] = requantize(N*x[c] - S, M, s + shift[c], d.qmax)
+// The shifts are a table that the layer brings, or all 0 where d.table_entries is 0, or without SHIFTS.
 // A pass reads a token tile, CHANNELS channels per cycle in which `advance` allows a step. The codes of a step are written
 // qvit_pkg::LAYER_NORM_WRITE cycles after it.
 //
@@ -19,7 +20,8 @@ module layer_norm #(
     parameter int T_N = 40,
     parameter int MAX_TOKENS = 197,
     parameter int MAX_CHANNELS = 192,
-    parameter int CHANNELS = 2
+    parameter int CHANNELS = 2,
+    parameter bit SHIFTS = 0
 ) (
     input  logic                                clk,
     input  logic                                rst,
@@ -34,6 +36,12 @@ module layer_norm #(
     input  logic [qvit_pkg::COUNT_BITS-1:0]     tiles_ready,
     // Token tiles whose codes are in the memory: 0 from `start` on, kept until the next `start`.
     output logic [qvit_pkg::COUNT_BITS-1:0]     tiles_done,
+    // One channel's shift per cycle, never while busy.
+    // verilator lint_off UNUSEDSIGNAL
+    input  logic                                shift_write,
+    input  logic [$clog2(MAX_CHANNELS+1)-1:0]   shift_entry,
+    input  logic [2:0]                          shift_data,
+    // verilator lint_on UNUSEDSIGNAL
     // d.x_base and d.x_stride are multiples of CHANNELS.
     output logic [qvit_pkg::ADDRESS_BITS-1:0]   wide_address,
     input  logic [CHANNELS-1:0][T_N-1:0][15:0]  wide_data,
@@ -216,6 +224,29 @@ module layer_norm #(
         if (start) coded <= '0;
     end
 
+    // ---------------------------------------------------------------- shifts of a step's channels
+    localparam int SHIFT = VALUE + 3;  // the stage at which the lanes take them
+    // verilator lint_off UNUSEDSIGNAL
+    logic [SHIFT:1][CHANNELS-1:0][2:0] shift_at;
+    // verilator lint_on UNUSEDSIGNAL
+
+    if (SHIFTS) begin : g_shifts
+        localparam int GROUPS = (MAX_CHANNELS + CHANNELS - 1) / CHANNELS;
+        localparam int GROUP_BITS = GROUPS > 1 ? $clog2(GROUPS) : 1;
+        for (genvar c = 0; c < CHANNELS; c++) begin : g_channel
+            (* ram_style = "distributed" *) logic [2:0] shifts [0:GROUPS-1];
+            logic [2:0] shift;
+            assign shift = shifts[GROUP_BITS'(channel / count_t'(CHANNELS))];
+            always_ff @(posedge clk) begin
+                if (shift_write && 32'(shift_entry) % CHANNELS == c) shifts[GROUP_BITS'(32'(shift_entry) / CHANNELS)] <= shift_data;
+                shift_at[1][c] <= d.table_entries != '0 ? shift : '0;
+            end
+        end
+        always_ff @(posedge clk) shift_at[SHIFT:2] <= shift_at[SHIFT-1:1];
+    end else begin : g_no_shifts
+        assign shift_at = '0;
+    end
+
     // ---------------------------------------------------------------- lanes
     logic [3:0]                         at_moments;
     logic [3:0]                         at_normalize;
@@ -257,10 +288,10 @@ module layer_norm #(
             assign write_data[c][n] = code[c];
         end
 
-        layer_norm_lane #(.CHANNEL_BITS(CHANNEL_BITS), .CHANNELS(CHANNELS)) lane (
+        layer_norm_lane #(.CHANNEL_BITS(CHANNEL_BITS), .CHANNELS(CHANNELS), .SHIFTS(SHIFTS)) lane (
             .clk, .x, .moments(at_moments), .normalize(at_normalize), .first(at_first),
             .set(at_normalize & at_first), .factor(next_factor), .offset(next_offset), .distance(next_distance),
-            .qmax(8'(d.qmax)), .sum(sum[n]), .squares(squares[n]), .code
+            .shift(shift_at[SHIFT]), .qmax(8'(d.qmax)), .sum(sum[n]), .squares(squares[n]), .code
         );
 
         always_ff @(posedge clk) begin

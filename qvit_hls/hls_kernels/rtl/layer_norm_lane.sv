@@ -1,13 +1,14 @@
 // One lane of LayerNorm: CHANNELS values of a token per cycle, with a multiplier for each. They count in the token's
 // moments, or they become codes:
 //   moments:   sum = sum(x), squares = sum(x*x), from the x that have `first`; an x that does not exist must be 0
-//   normalize: code = clamp((x*factor + offset + 2**distance) >>> (distance+1), +-qmax)
+//   normalize: code = clamp((x*factor + offset + 2**d) >>> (d+1), +-qmax), d = distance + the channel's shift
 // Bit i of the controls belongs to the x of i cycles ago: moments, normalize (at most one of them), first, and set (take
-// factor, offset and distance, which hold for at least 4 cycles, for these x and all that follow). Moments go on
-// over cycles without either, but not over codes. Cycles from x to its effect: sum 2, squares 5, code 6.
+// factor, offset and distance, which hold for at least 4 cycles, for these x and all that follow). shift is that of the x
+// of 3 cycles ago; without SHIFTS it is taken for 0. Moments go on over cycles without either, but not over codes. Cycles from x to its effect: sum 2, squares 5, code 6.
 module layer_norm_lane #(
     parameter int CHANNEL_BITS = 8,
     parameter int CHANNELS = 2,
+    parameter bit SHIFTS = 0,
     localparam int SUM_BITS = 16 + CHANNEL_BITS,
     localparam int SQUARES_BITS = SUM_BITS + 16,
     localparam int FACTOR_BITS = qvit_pkg::MULTIPLIER_BITS + CHANNEL_BITS,
@@ -24,6 +25,9 @@ module layer_norm_lane #(
     input  logic [FACTOR_BITS-1:0]        factor,
     input  logic signed [OFFSET_BITS-1:0] offset,
     input  logic [5:0]                    distance,
+    // verilator lint_off UNUSEDSIGNAL
+    input  logic [CHANNELS-1:0][2:0]      shift,
+    // verilator lint_on UNUSEDSIGNAL
     input  logic [7:0]                    qmax,
     output logic signed [SUM_BITS-1:0]    sum,
     output logic [SQUARES_BITS-1:0]       squares,
@@ -59,6 +63,13 @@ module layer_norm_lane #(
     for (genvar c = 0; c < CHANNELS; c++) begin : g_channel
         logic signed [FACTOR_BITS:0]  a;
         logic signed [TOTAL_BITS-1:0] total;
+        logic [5:0]                   channel_distance;
+
+        if (SHIFTS) begin : g_shift
+            always_ff @(posedge clk) channel_distance <= (set[3] ? distance : distance_q) + 6'(shift[c]);
+        end else begin : g_no_shift
+            assign channel_distance = distance_q;
+        end
 
         assign a = normalize[1] ? factor_q : (FACTOR_BITS + 1)'($signed(x_q[c]));
 
@@ -70,7 +81,7 @@ module layer_norm_lane #(
         assign partial[c] = total[SQUARES_BITS-1:0];
 
         round_shift #(.WIDTH(TOTAL_BITS), .RESULT_BITS(8)) finish (
-            .clk, .value(total), .distance(distance_q), .qmax, .result(code[c])
+            .clk, .value(total), .distance(channel_distance), .qmax, .result(code[c])
         );
     end
 endmodule

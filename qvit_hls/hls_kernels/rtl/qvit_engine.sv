@@ -28,6 +28,7 @@ module qvit_engine
     parameter bit HAS_SOFTMAX = 1,
     parameter bit HAS_LAYER_NORM = 1,
     parameter bit HAS_MEAN_TOKENS = 1,
+    parameter bit HAS_NORM_SHIFTS = 0,
     parameter bit FUNCTIONAL = 0  // MAC sums by plain arithmetic instead of DSP48E2 and LUT primitives
 ) (
     input  logic                     ap_clk,
@@ -132,7 +133,7 @@ module qvit_engine
     logic [R-1:0][63:0]             row_read_data;
     logic                           table_write;
     // verilator lint_off UNUSEDSIGNAL  // a unit may be left out
-    logic                           exponent_write;
+    logic                           exponent_write, shift_write;
     // verilator lint_on UNUSEDSIGNAL
     count_t                         table_entry;
     logic [7:0]                     table_data;
@@ -148,13 +149,14 @@ module qvit_engine
     assign weights_ready = {PORTS{beat_valid && beat_ready}};
 
     gemm_loader #(
-        .T_N(T_N), .T_M(T_M), .T_K(T_K), .PORTS(PORTS), .WEIGHT_DEPTH(WEIGHT_DEPTH), .DRAIN_ROWS(R)
+        .T_N(T_N), .T_M(T_M), .T_K(T_K), .PORTS(PORTS), .WEIGHT_DEPTH(WEIGHT_DEPTH), .DRAIN_ROWS(R),
+        .HAS_NORM_SHIFTS(HAS_NORM_SHIFTS)
     ) loader (
         .clk, .rst(restart), .layer_valid(load_valid), .d(load_descriptor), .layer_loaded, .progress,
         .may_use_memories(load_may_use_memories), .beat_valid, .beat(weights_data), .beat_ready,
         .digit_word(loader_digit_word), .digit_data, .buffer_write, .buffer_address(buffer_write_address),
         .buffer_data(buffer_write_data), .row_write, .row_tile(row_write_tile), .row_group(row_write_group),
-        .row_data(row_write_data), .table_write, .exponent_write, .table_entry, .table_data,
+        .row_data(row_write_data), .table_write, .exponent_write, .shift_write, .table_entry, .table_data,
         .wide_write(residual_write), .wide_address(residual_address), .wide_lanes(residual_lanes),
         .wide_data(residual_data), .tile_valid(loaded_valid), .tile(loaded), .tile_released,
         .released_steps
@@ -302,9 +304,12 @@ module qvit_engine
     end
 
     if (HAS_LAYER_NORM) begin : with_layer_norm
-        layer_norm #(.T_N(T_N), .MAX_TOKENS(MAX_TOKENS), .MAX_CHANNELS(MAX_CHANNELS), .CHANNELS(R)) unit (
+        layer_norm #(
+            .T_N(T_N), .MAX_TOKENS(MAX_TOKENS), .MAX_CHANNELS(MAX_CHANNELS), .CHANNELS(R), .SHIFTS(HAS_NORM_SHIFTS)
+        ) unit (
             .clk, .rst, .start(norm_start), .d(v), .done(norm_done), .advance(norm_advance), .tiles_ready,
-            .tiles_done(norm_tiles_done), .wide_address(norm_read), .wide_data(wide_read_data), .added_valid,
+            .tiles_done(norm_tiles_done), .shift_write, .shift_entry($clog2(MAX_CHANNELS+1)'(table_entry)),
+            .shift_data(table_data[2:0]), .wide_address(norm_read), .wide_data(wide_read_data), .added_valid,
             .added_first, .added_start, .added_end, .added_tile, .added_exists, .added, .write_enable(norm_write),
             .write_soon(norm_write_soon), .write_address(norm_address), .write_data(norm_data)
         );

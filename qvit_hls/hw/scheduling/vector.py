@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from qvit_hls.hw.descriptor import Descriptor, Destination, Memory, Unit
+from qvit_hls.hw.program import StreamedTable
 from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Node
@@ -50,6 +53,7 @@ def plan_layer_norm(plan: Plan, node: Node) -> None:
     if x is None:
         return
     tokens, channels = node.shape
+    shifts = node.op.shifts
     y = Region(plan.tensor(node.name, Memory.ACTIVATION, tokens, channels), channels)
     plan.add(
         PlannedLayer(
@@ -62,11 +66,13 @@ def plan_layer_norm(plan: Plan, node: Node) -> None:
                 multiplier=node.op.multiplier,
                 shift=node.op.exponent,
                 qmax=node.op.qmax,
+                table_entries=0 if shifts is None else channels,
                 epsilon_low=node.op.epsilon & 0xFFFFFFFF,
                 epsilon_high=node.op.epsilon >> 32,
             ),
             x=x,
             y=y,
+            stream=() if shifts is None else (StreamedTable(shifts.astype(np.int8)),),
             parts=(Part(node.name, channels),),
         )
     )

@@ -30,8 +30,9 @@ class _Stream:
 def loader(engine: Engine) -> Process:
     """One layer after the other."""
     kernel, stream = engine.kernel, _Stream(engine)
-    gemms: list[int] = []  # layers with an elementwise table so far; softmax layers so far
+    gemms: list[int] = []  # layers with an elementwise table so far; of softmax
     softmaxes: list[int] = []
+    shifted: list[int] = []  # LayerNorms with shifts
     for index, layer in enumerate(engine.layers):
         while engine.known <= index:
             yield None
@@ -47,6 +48,12 @@ def loader(engine: Engine) -> Process:
         elif layer.unit == Unit.SOFTMAX and layer.table_entries:
             while softmaxes and not engine.complete[softmaxes[-1]]:
                 yield None
+            yield _table(engine, index, stream)
+            yield kernel.now + 2
+        elif layer.unit == Unit.LAYER_NORM and layer.table_entries:
+            while shifted and not engine.complete[shifted[-1]]:
+                yield None
+            shifted.append(index)
             yield _table(engine, index, stream)
             yield kernel.now + 2
         elif layer.unit == Unit.LOAD_RESIDUAL:

@@ -96,7 +96,10 @@ ARITHMETIC_FAULTS = (
         "LayerNorm",
         "every token takes the first lane's deviation",
         _LAYER_NORM,
-        (("(centred, scaling[n],", "(centred, scaling[0],"),),
+        (
+            ("= {scaling[n].multiplier,", "= {scaling[0].multiplier,"),
+            ("(scaling[n].shift + shift)", "(scaling[0].shift + shift)"),
+        ),
         every(unit("layer_norm"), tokens(2)),
         "a LayerNorm over several tokens",
     ),

@@ -14,6 +14,7 @@ module gemm_loader
     parameter int PORTS = 1,
     parameter int WEIGHT_DEPTH = 64,
     parameter int DRAIN_ROWS = 2,
+    parameter bit HAS_NORM_SHIFTS = 0,
     parameter int BUFFER_BITS = $clog2(2 * WEIGHT_DEPTH),
     parameter int GROUP_BITS = $clog2((T_M + 2 * PORTS - 1) / (2 * PORTS) + 1)
 ) (
@@ -43,9 +44,10 @@ module gemm_loader
     output logic [TILE_BITS-1:0]            row_tile,
     output logic [GROUP_BITS-1:0]           row_group,
     output logic [2*PORTS-1:0][63:0]        row_data,
-    // Tables: of elementwise functions, and of the softmax's exponents.
+    // Tables: of elementwise functions, of the softmax's exponents, and of the shifts of LayerNorm's channels.
     output logic                            table_write,
     output logic                            exponent_write,
+    output logic                            shift_write,
     output logic [COUNT_BITS-1:0]           table_entry,
     output logic [7:0]                      table_data,
     // Residual constant: wide memory.
@@ -90,7 +92,8 @@ module gemm_loader
 
     // ---------------------------------------------------------------- what the layer is, and when it may load
     count_t gemms, vectors;              // layers of each lane that have been dealt with
-    count_t table_free, exponents_free;  // layers of a lane that must be complete before a table is overwritten
+    // Layers of a lane that must be complete before a table is overwritten.
+    count_t table_free, exponents_free, shifts_free;
     logic   from_memory, two_digit_source, transposed, operands_complete;
     assign operands_complete = may_use_memories && ready_tiles(d.after, progress) == '1;
     assign from_memory = d.digit_source == DIGITS_MEMORY;
@@ -250,6 +253,7 @@ module gemm_loader
         layer_loaded <= 1'b0;
         table_write <= 1'b0;
         exponent_write <= 1'b0;
+        shift_write <= 1'b0;
         if (rst) begin
             state <= IDLE;
             tile_valid <= 1'b0;
@@ -262,6 +266,7 @@ module gemm_loader
             vectors <= '0;
             table_free <= '0;
             exponents_free <= '0;
+            shifts_free <= '0;
         end else begin
             tile_valid <= 1'b0;
             if (layer_loaded) begin
@@ -301,6 +306,13 @@ module gemm_loader
                             else if (progress.vectors >= exponents_free) state <= TABLE;
                             if (d.table_entries == 0 || progress.vectors >= exponents_free) exponents_free <= vectors + 1'b1;
                         end
+                        LAYER_NORM: begin
+                            if (!HAS_NORM_SHIFTS || d.table_entries == 0) layer_loaded <= 1'b1;
+                            else if (progress.vectors >= shifts_free) begin
+                                state <= TABLE;
+                                shifts_free <= vectors + 1'b1;
+                            end
+                        end
                         LOAD_RESIDUAL: if (operands_complete) state <= RESIDUAL;
                         default: layer_loaded <= 1'b1;
                     endcase
@@ -314,6 +326,7 @@ module gemm_loader
                         if (table_left != 0) begin
                             table_write <= d.unit == GEMM;
                             exponent_write <= d.unit == SOFTMAX;
+                            shift_write <= HAS_NORM_SHIFTS && d.unit == LAYER_NORM;
                             table_data <= table_bytes[0];
                             table_entry <= table_entry + 1'b1;
                             table_left <= table_left - 1'b1;
@@ -321,8 +334,8 @@ module gemm_loader
                         table_bytes <= table_bytes >> 8;
                         byte_left <= table_left > 1 ? byte_left - 1'b1 : '0;
                     end else if (table_left == 0) begin
-                        layer_loaded <= d.unit == SOFTMAX;
-                        state <= d.unit == SOFTMAX ? IDLE : PLAN;
+                        layer_loaded <= d.unit != GEMM;
+                        state <= d.unit != GEMM ? IDLE : PLAN;
                     end
                 end
                 RESIDUAL: if (take_residual) begin
