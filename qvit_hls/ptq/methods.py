@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from qvit_hls.errors import QvitError
+from qvit_hls.ptq.channel_shifts import EqualRanges, LeastChannelError, LeastOutputError, ShiftRule
 from qvit_hls.ptq.metrics import HessianGuided
 from qvit_hls.ptq.ridge import RidgeCorrection
 from qvit_hls.ptq.rows import RowError
@@ -24,6 +25,8 @@ class Recipe:
         search_rows: whether rows may clip their largest weights.
         search: refines all steps, or None.
         correction: of the weights, or None.
+        shifts: of the channels of LayerNorm outputs, before anything else, or None.
+        softmax_levels: of the softmax's exponents in each factor of two; 0: they are on a uniform grid.
     """
 
     range_rule: RangeRule
@@ -31,6 +34,8 @@ class Recipe:
     search_rows: bool = True
     search: StepSearch | None = None
     correction: RidgeCorrection | None = None
+    shifts: ShiftRule | None = None
+    softmax_levels: int = 0
 
 
 class Method(Protocol):
@@ -153,12 +158,58 @@ class Ptq4Vit:
 
 
 @dataclass(frozen=True)
+class FqVit:
+    """FQ-ViT's two parts over least-error steps: a power-of-two factor per channel, and log2 softmax.
+
+    The paper gives the factor to the inputs of LayerNorms. Those are on the residual stream's 16 bits here;
+    it is their outputs that have few.
+
+    Attributes:
+        shifts: rule of the factors, or None.
+        softmax_levels: of the exponents in each factor of two; 0: they are on a uniform grid.
+    """
+
+    name: ClassVar[str] = "fqvit"
+    fewest_images: ClassVar[int] = 1
+    shifts: ShiftRule | None = field(default_factory=LeastChannelError)
+    softmax_levels: int = 1
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(LeastErrorRange(), shifts=self.shifts, softmax_levels=self.softmax_levels)
+
+
+@dataclass(frozen=True)
+class RepqVit:
+    """RepQ-ViT's two parts over least-error steps: LayerNorm's channels rescaled, and log sqrt(2) softmax.
+
+    The factors are powers of two, which the accelerator's LayerNorm has.
+
+    Attributes:
+        shifts: rule of the factors, or None.
+        softmax_levels: of the exponents in each factor of two; 0: they are on a uniform grid.
+    """
+
+    name: ClassVar[str] = "repq"
+    fewest_images: ClassVar[int] = 1
+    shifts: ShiftRule | None = field(default_factory=EqualRanges)
+    softmax_levels: int = 2
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(LeastErrorRange(), shifts=self.shifts, softmax_levels=self.softmax_levels)
+
+
+@dataclass(frozen=True)
 class Erq:
     """Least-error steps, rows by their output error, and weights corrected by ridge regression.
 
     Attributes:
         correction: its settings.
         row_error: what the rows' steps and widths are chosen by.
+        shifts: of the channels of LayerNorm outputs, or None, as in the paper.
     """
 
     name: ClassVar[str] = "erq"
@@ -166,36 +217,41 @@ class Erq:
     fewest_images: ClassVar[int] = 8
     correction: RidgeCorrection = field(default_factory=RidgeCorrection)
     row_error: RowError = "gram"
+    shifts: ShiftRule | None = None
 
     @property
     def recipe(self) -> Recipe:
         """As ``Method``."""
-        return Recipe(LeastErrorRange(), self.row_error, correction=self.correction)
+        return Recipe(LeastErrorRange(), self.row_error, correction=self.correction, shifts=self.shifts)
 
 
 @dataclass(frozen=True)
 class Auto:
-    """The default: EasyQuant's steps of the activations and ERQ's weights.
+    """The default: EasyQuant's steps of the activations and ERQ's weights, channels shifted
+    where that lowers the error of the layers behind.
 
     Attributes:
         search: settings of EasyQuant.
         correction: settings of ERQ.
+        shifts: of the channels of LayerNorm outputs, or None.
     """
 
     name: ClassVar[str] = "auto"
     fewest_images: ClassVar[int] = 8
     search: StepSearch = field(default_factory=StepSearch)
     correction: RidgeCorrection = field(default_factory=RidgeCorrection)
+    shifts: ShiftRule | None = field(default_factory=LeastOutputError)
 
     @property
     def recipe(self) -> Recipe:
         """As ``Method``."""
-        return Recipe(LeastErrorRange(), "gram", search=self.search, correction=self.correction)
+        return Recipe(LeastErrorRange(), "gram", True, self.search, self.correction, self.shifts)
 
 
 #: The settings of each method by its name; the default first.
 METHODS: Mapping[str, type[Method]] = {
-    method.name: method for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Ptq4Vit, Erq)
+    method.name: method
+    for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Ptq4Vit, FqVit, RepqVit, Erq)
 }
 
 
