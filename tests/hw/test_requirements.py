@@ -130,6 +130,19 @@ def test_every_unit_is_checked(accelerator: AcceleratorConfig, unit: str, words:
     assert lacks(compiled(), without) == (f"the model needs a {words}; the accelerator has none",)
 
 
+def test_shifts_of_a_layer_norm_are_checked(accelerator: AcceleratorConfig) -> None:
+    graph = compiled()
+    op = graph["norm"].op
+    assert isinstance(op, IntegerLayerNorm)
+    graph = changed(graph, "norm", op=replace(op, shifts=np.ones(12, np.uint8)))
+    assert lacks(graph, accelerator) == (
+        "the model needs a LayerNorm with a shift per channel; the accelerator has none",
+    )
+    with_shifts = accelerator.model_copy(update={"norm_shifts": True})
+    for model in (graph, compiled()):
+        program_for(model, with_shifts)
+
+
 def test_all_lacks_are_named_at_once(accelerator: AcceleratorConfig) -> None:
     smaller = accelerator.model_copy(update={"max_tokens": 9, "softmax": False, "activation_bits": 6})
     assert lacks(compiled(), smaller) == (

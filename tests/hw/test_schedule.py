@@ -11,6 +11,7 @@ from targets import configuration
 
 from qvit_hls.errors import QvitError
 from qvit_hls.hw.descriptor import Unit
+from qvit_hls.hw.program import StreamedTable
 from qvit_hls.hw.schedule import schedule
 from qvit_hls.ir import float_ops, integer_ops
 from qvit_hls.ir.graph import Graph, Node
@@ -75,6 +76,22 @@ def test_an_exponent_table_is_streamed_once_where_heads_and_blocks_share_it() ->
     descriptors = [layer.descriptor for layer in program.layers]
     entries = [d.table_entries for d in descriptors if d.unit == Unit.SOFTMAX]
     assert entries == [256, 0, 0, 0]
+
+
+def test_every_layer_norm_with_shifts_brings_its_table() -> None:
+    graph = compiled()
+    tables = {"blocks.0.norm1": np.arange(12) % 8, "norm": np.full(12, 7)}
+    for name, shifts in tables.items():
+        op = graph[name].op
+        assert isinstance(op, integer_ops.IntegerLayerNorm)
+        graph = changed(graph, name, op=replace(op, shifts=shifts.astype(np.uint8)))
+    norms = [layer for layer in schedule(graph, CONFIG).layers if layer.descriptor.unit == Unit.LAYER_NORM]
+    assert [layer.descriptor.table_entries for layer in norms] == [12, 0, 12]
+    found = {layer.name: layer.stream for layer in norms if layer.stream}
+    assert found.keys() == tables.keys()
+    for name, (item,) in found.items():
+        assert isinstance(item, StreamedTable)
+        assert item.entries.tolist() == tables[name].tolist()
 
 
 def test_a_value_read_after_the_residual_add_overwrites_it_is_refused() -> None:

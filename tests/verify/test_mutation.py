@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from shifted_models import write_shifted_model
 
 from qvit_hls.cli.main import main
 from qvit_hls.errors import QvitError
@@ -18,7 +19,7 @@ from qvit_hls.nets.config import BlockConfig, VitConfig
 from qvit_hls.nets.random import random_model
 from qvit_hls.report.mutation import mutation_verdict
 from qvit_hls.verify.csim import run_csim
-from qvit_hls.verify.faults.catalogue import CATALOGUE
+from qvit_hls.verify.faults.catalogue import CATALOGUE, select
 from qvit_hls.verify.faults.fault import SourceFault
 from qvit_hls.verify.faults.stream_data import linear_layers, linear_op, memory_column, streamed_rows
 from qvit_hls.verify.faults.subject import Subject
@@ -83,6 +84,19 @@ def test_faults_in_kernels_and_data_are_located(project: Path, tmp_path: Path) -
         "needs DSP lanes of three rows by one token (A = 8)"
     )
     assert contents(project) == before
+
+
+def test_faults_in_the_shifts_of_a_layer_norm_are_located(tmp_path: Path) -> None:
+    model = write_shifted_model(tmp_path / "model.pt", CLASS_TOKEN, seed=3)
+    folder = generate(model, tmp_path / "project", Target.on_board(tile=(8, 8, 4))).folder
+    report = run_mutation(folder, select(["layer-norm-shift-*", "norm-shift-off"], CATALOGUE))
+    assert report.passed, mutation_verdict(report).plain
+    assert [outcome.fault.name for outcome in report.planted] == [
+        "layer-norm-shift-ignored",
+        "layer-norm-shift-of-neighbour",
+        "norm-shift-off",
+    ]
+    assert {outcome.first for outcome in report.outcomes} <= {"blocks.0.norm1", "blocks.0.norm2"}
 
 
 def test_a_fault_that_the_harness_misses_or_misplaces_is_reported(project: Path) -> None:
@@ -194,9 +208,13 @@ def test_every_fault_of_the_catalogue_is_located_in_some_project(tmp_path: Path)
     # Nine rows on DSPs, the others on LUT lanes.
     target = replace(plain, config=plain.config.model_copy(update={"dsp_rows": 9}))
     second = generate(tmp_path / "two" / "model.pt", tmp_path / "two" / "mixed", target).folder
+    model = write_shifted_model(tmp_path / "shifted.pt", CLASS_TOKEN, seed=3)
+    third = generate(model, tmp_path / "three", Target.on_board(tile=(8, 8, 4))).folder
     planted: set[str] = set()
-    for folder in (first, second):
-        report = run_mutation(folder, CATALOGUE)
+    for folder in (first, second, third):
+        # The last one is there for what the others have no place for.
+        missing = [fault for fault in CATALOGUE if fault.name not in planted]
+        report = run_mutation(folder, missing if folder == third else CATALOGUE)
         assert report.passed, mutation_verdict(report).plain
         planted |= {outcome.fault.name for outcome in report.planted}
     assert planted == {fault.name for fault in CATALOGUE}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from shifted_models import write_shifted_model
 
 from qvit_hls.cli.main import main
 from qvit_hls.errors import QvitError
@@ -91,15 +92,18 @@ def small_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory, small_project: Path) -> tuple[Path, ...]:
     """Some that together have a place for every fault."""
-    names = ("class_token", "mean", "narrow", "digits")
-    first, second, third, fourth = (tmp_path_factory.mktemp(name) for name in names)
+    names = ("class_token", "mean", "narrow", "digits", "shifted")
+    first, second, third, fourth, fifth = (tmp_path_factory.mktemp(name) for name in names)
     digits = generate(DIGITS, fourth / "project", Target.on_board(tile=(8, 16, 4), mac="rtl"))
+    model = write_shifted_model(fifth / "model.pt", CLASS_TOKEN, seed=3)
+    shifted = generate(model, fifth / "project", Target.on_board(tile=(4, 8, 4), mac="rtl"))
     return (
         small_project,
         make_project(first, CLASS_TOKEN, (8, 8, 4), dsp_rows=4, image_pixels=1),
         make_project(second, MEAN_OF_TOKENS, (8, 12, 8), dsp_rows=9, drain_rows=1, weight_ports=2),
         make_project(third, SMALL, (4, 12, 4), dsp_rows=6),
         digits.folder,
+        shifted.folder,
     )
 
 
@@ -223,7 +227,7 @@ def test_an_unknown_fault_is_answered_with_the_list_of_its_kind(small_project: P
 def test_every_fault_of_the_catalogue_is_located(projects: tuple[Path, ...]) -> None:
     planted: set[str] = set()
     for folder in projects:
-        # The last two are there for what the others have no place for.
+        # The last three are there for what the others have no place for.
         missing = [fault for fault in RTL_CATALOGUE if fault.name not in planted]
         report = run_rtl_mutation(folder, missing if folder in projects[3:] else RTL_CATALOGUE)
         assert report.passed, mutation_verdict(report).plain

@@ -48,7 +48,6 @@ def vector_lane(engine: Engine) -> Process:
         yield kernel.now + 1
         start = kernel.now
         timeline.begin[index] = start
-        engine.vector_tiles = 0
         if layer.unit == Unit.LAYER_NORM:
             done = yield from _layer_norm(engine, index, start)
         elif layer.unit == Unit.SOFTMAX:
@@ -59,7 +58,7 @@ def vector_lane(engine: Engine) -> Process:
         visible = done + 1
 
         def complete(index: int = index, visible: int = visible) -> None:
-            engine.complete[index], engine.vector_layer = True, index + 1
+            engine.complete[index], engine.vector_layer, engine.vector_tiles = True, index + 1, 0
             timeline.complete[index] = visible
 
         kernel.at(visible, complete)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from qvit_hls.hw.descriptor import Scaling
 from qvit_hls.verify.faults.fault import SourceFault
-from qvit_hls.verify.faults.where import either, every, requantizes, saturates_low, scaled, tokens, unit
+from qvit_hls.verify.faults.where import (
+    either,
+    every,
+    requantizes,
+    saturates_low,
+    scaled,
+    shifted,
+    tokens,
+    unit,
+)
 
 _REQUANTIZE = "src/kernels/requantize.hpp"
 _LAYER_NORM = "src/kernels/layer_norm.hpp"
@@ -102,6 +111,24 @@ ARITHMETIC_FAULTS = (
         ),
         every(unit("layer_norm"), tokens(2)),
         "a LayerNorm over several tokens",
+    ),
+    SourceFault(
+        "layer-norm-shift-ignored",
+        "LayerNorm",
+        "no channel is scaled by its power of two",
+        _LAYER_NORM,
+        (("(scaling[n].shift + shift)", "(scaling[n].shift)"),),
+        shifted,
+        "a LayerNorm with shifts",
+    ),
+    SourceFault(
+        "layer-norm-shift-of-neighbour",
+        "LayerNorm",
+        "every channel takes the shift of the one before",
+        _LAYER_NORM,
+        (("memory.norm_shift[0][c]", "memory.norm_shift[0][c == 0 ? 0 : c - 1]"),),
+        shifted,
+        "a LayerNorm with shifts",
     ),
     SourceFault(
         "softmax-maximum-of-other-row",

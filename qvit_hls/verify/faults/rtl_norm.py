@@ -5,7 +5,7 @@ from __future__ import annotations
 from qvit_hls.hw.descriptor import Destination
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import either, every, to, token_tiles, unit
+from qvit_hls.verify.faults.where import either, every, shifted, to, token_tiles, unit
 
 _LAYER_NORM = "rtl/layer_norm.sv"
 _LANE = "rtl/layer_norm_lane.sv"
@@ -18,6 +18,7 @@ _HAZARD = frozenset({Shows.UNTRACED})
 FROM_DRAIN = "a LayerNorm whose moments the drain takes"
 #: Steps from the first token tile to the last with which layers that follow token tile by token tile overlap.
 _APART = 48
+_SHIFTED = "a LayerNorm with shifts"
 _layer_norm = unit("layer_norm")
 _adds = to(Destination.WIDE_ADD)
 
@@ -63,6 +64,12 @@ def _half_words(layer: ProgramLayer, subject: Subject) -> bool:
     return subject.config.tile_depth > subject.config.drain_rows
 
 
+def _after_shifts(layer: ProgramLayer, subject: Subject) -> bool:
+    # A LayerNorm without shifts, while the table holds an earlier one's.
+    plain = _layer_norm(layer, subject) and not shifted(layer, subject)
+    return plain and any(shifted(other, subject) for other in subject.layers[: layer.index])
+
+
 RTL_NORM_FAULTS = (
     RtlFault(
         "root-never-restored",
@@ -99,6 +106,33 @@ RTL_NORM_FAULTS = (
         (Edit("-waiting[WAIT-1]", "waiting[WAIT-1]"),),
         _layer_norm,
         "a LayerNorm",
+    ),
+    RtlFault(
+        "norm-shifts-ignored",
+        "LayerNorm",
+        "no channel is scaled by its power of two",
+        _LANE,
+        (Edit("6'(shift[c])", "6'd0"),),
+        shifted,
+        _SHIFTED,
+    ),
+    RtlFault(
+        "norm-shifts-of-neighbours",
+        "LayerNorm",
+        "channels take the shifts of those that come a step later",
+        _LAYER_NORM,
+        (Edit("shift_at[SHIFT]", "shift_at[SHIFT-1]", ".shift(shift_at[SHIFT])"),),
+        shifted,
+        _SHIFTED,
+    ),
+    RtlFault(
+        "norm-shifts-kept",
+        "LayerNorm",
+        "a LayerNorm without shifts takes those of the one before",
+        _LAYER_NORM,
+        (Edit("d.table_entries != '0", "1'b1", "d.table_entries != '0 ? shift : '0"),),
+        _after_shifts,
+        "a LayerNorm without shifts after one with shifts",
     ),
     RtlFault(
         "norm-moments-not-awaited",

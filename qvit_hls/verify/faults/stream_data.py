@@ -17,6 +17,7 @@ from qvit_hls.ir.graph import Op
 from qvit_hls.verify.faults.fault import DataFault, NotInProjectError, Planting
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
 from qvit_hls.verify.faults.weight_stream import PARAMETER_FIELDS
+from qvit_hls.verify.faults.where import shifted
 
 
 def planting(subject: Subject, content: bytes, place: str, layer: ProgramLayer) -> Planting:
@@ -230,6 +231,18 @@ def _exponent_entry(subject: Subject) -> Planting:
     raise NotInProjectError("needs a softmax")
 
 
+def _norm_shift(subject: Subject) -> Planting:
+    """The lowest bit of the shift of the channel that reaches furthest."""
+    layers = [layer for layer in subject.layers if shifted(layer, subject)]
+    for layer in from_the_middle(layers):
+        codes = np.abs(subject.values[layer.node])
+        channel = int(codes.reshape(-1, codes.shape[-1]).max(axis=0).argmax())
+        offset = subject.stream.table_entry(layer.name, channel)
+        where = f"{layer.name}, channel {channel}"
+        return planting(subject, _flip(subject.stream.content, offset, 0), where, layer)
+    raise NotInProjectError("needs a LayerNorm with shifts")
+
+
 def _constant(subject: Subject) -> Planting:
     """One step in the constant part of the residual stream."""
     for layer in subject.layers:
@@ -264,5 +277,6 @@ STREAM_FAULTS = (
     DataFault("channels-exchanged", "row parameters", "the output channels of two rows", _exchange_channels),
     DataFault("table-entry-off", "tables", "one step in an elementwise table", _table_entry),
     DataFault("exponent-entry-off", "tables", "one step in the exponent table", _exponent_entry),
+    DataFault("norm-shift-off", "tables", "one step in the shift of a LayerNorm's channel", _norm_shift),
     DataFault("constant-off", "residual stream", "one step in the position embedding", _constant),
 )

@@ -92,8 +92,13 @@ def tokens(count: int) -> Where:
     return lambda layer, subject: layer.words["tokens"] >= count
 
 
+def shifted(layer: ProgramLayer, subject: Subject) -> bool:
+    """A LayerNorm with a shift for every channel."""
+    return layer.unit == "layer_norm" and layer.words["table_entries"] > 0
+
+
 def uses_table(layer: ProgramLayer, subject: Subject) -> bool:
-    """A GEMM with an elementwise function, or a softmax."""
+    """A GEMM with an elementwise function, a softmax, or a LayerNorm with shifts."""
     return layer.unit == "softmax" or layer.words["table_entries"] > 0
 
 
