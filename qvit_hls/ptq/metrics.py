@@ -32,10 +32,7 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class CosineSimilarity:
-    """EasyQuant (arXiv 2006.16669, eq. 3): the cosine of the angle between both outputs.
-
-    The length of the float output is left out: it is the same for all candidates.
-    """
+    """EasyQuant (arXiv 2006.16669, eq. 3): the cosine of the angle between both outputs."""
 
     @property
     def needs_importance(self) -> bool:
@@ -43,13 +40,14 @@ class CosineSimilarity:
         return False
 
     def terms(self, output: Tensor, wanted: Tensor, importance: Tensor | None) -> np.ndarray:
-        """As ``Metric``: product of both outputs, and power of the rounded one."""
-        return torch.stack([_channel_sums(output, wanted), _channel_sums(output, output)]).numpy()
+        """As ``Metric``: product of both outputs, and their powers."""
+        pairs = (output, wanted), (output, output), (wanted, wanted)
+        return torch.stack([_channel_sums(*pair) for pair in pairs]).numpy()
 
     def score(self, totals: np.ndarray) -> np.ndarray:
         """As ``Metric``."""
-        product, power = totals
-        return np.asarray(product / np.sqrt(np.maximum(power, np.finfo(float).tiny)))
+        product, power, wanted = totals
+        return np.asarray(product / np.sqrt(np.maximum(power * wanted, np.finfo(float).tiny)))
 
 
 @dataclass(frozen=True)

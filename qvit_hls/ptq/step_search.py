@@ -46,7 +46,7 @@ class StepSearch:
         images: calibration images that it looks at, the first ones.
         tokens: of those, over all images, as rows of the outputs that are compared.
         rounds: turns of weights and activations; a turn without a change ends them.
-        candidates: steps that are tried, evenly from ``low`` to ``high`` times the first one.
+        candidates: steps that are tried, evenly from ``low`` to ``high`` times the present one.
         low, high: factors.
     """
 
@@ -60,8 +60,8 @@ class StepSearch:
 
     @property
     def factors(self) -> list[float]:
-        """Candidates relative to the first step."""
-        return torch.linspace(self.low, self.high, self.candidates).tolist()
+        """Candidates relative to the present step, which is the first one."""
+        return [1.0, *torch.linspace(self.low, self.high, self.candidates).tolist()]
 
 
 @torch.no_grad()
@@ -110,7 +110,6 @@ class _Refinement:
         importance: Mapping[str, Tensor],
     ) -> None:
         self.steps, self.rows = dict(steps), dict(rows)
-        self._first_steps = dict(steps)
         self._graph, self._search, self._importance = graph, search, importance
         self._users = graph.users()
         self._grids = placement.by_value()
@@ -157,7 +156,7 @@ class _Refinement:
                 if self._improve(grid, partial(score, index)):
                     changes = True
                     rounded[index] = self._rounded(grid, operands[index])
-            # One operand alone has its best step after one turn.
+            # There are no turns to take with one operand alone.
             if not changes or len(open_grids) == 1:
                 return
 
@@ -180,14 +179,12 @@ class _Refinement:
         importance = {
             name: self._importance[name].flatten(0, -2) if self._importance else None for name in weights
         }
-        first_rows = {name: self.rows[name] for name in weights}
         grid = self._grid(node.inputs[0])
         for turn in range(self._search.rounds):
             changes = False
             rounded = self._rounded(grid, x)
             for name, weight in weights.items():
-                steps = self._row_candidates(first_rows[name], self.rows[name])
-                found = self._better_rows(weight, steps, rounded, wanted[name], importance[name], name)
+                found = self._better_steps(weight, self.rows[name], rounded, wanted[name], importance[name])
                 changes |= not torch.equal(found, self.rows[name].step)
                 self.rows[name] = replace(self.rows[name], step=found)
             if not _is_open(grid) or (turn and not changes):
@@ -217,43 +214,29 @@ class _Refinement:
 
     def _improve(self, grid: Grid, score: Callable[[float], float]) -> bool:
         """Take the candidate step of the largest ``score``; whether it is not the present one."""
-        present, first = self.steps[grid.name], self._first_steps[grid.name]
-        factors = self._search.factors
-        candidates = [present, *(max(float(np.float32(first * factor)), MIN_SCALE) for factor in factors)]
+        present = self.steps[grid.name]
+        candidates = [max(float(np.float32(present * factor)), MIN_SCALE) for factor in self._search.factors]
         self.steps[grid.name] = max(candidates, key=score)
         return self.steps[grid.name] != present
 
-    def _row_candidates(self, first: WeightRows, present: WeightRows) -> list[Tensor]:
-        """Steps of all rows ``[R]`` by candidate, the present ones first."""
-        return [
-            present.step,
-            *((first.step * factor).clamp(min=MIN_SCALE) for factor in self._search.factors),
-        ]
-
-    def _better_rows(
-        self,
-        weight: Tensor,
-        candidates: Sequence[Tensor],
-        x: Tensor,
-        wanted: Tensor,
-        importance: Tensor | None,
-        name: str,
+    def _better_steps(
+        self, weight: Tensor, rows: WeightRows, x: Tensor, wanted: Tensor, importance: Tensor | None
     ) -> Tensor:
         """Steps of the largest score of the layer's output, one row after the other, ``[R]``.
 
         Args:
             weight: ``[R, K]``.
-            candidates: steps ``[R]``, the present ones first.
+            rows: to start from.
             x: rounded input ``[n, K]``.
             wanted: float output without the bias ``[n, R]``.
             importance: of its elements ``[n, R]``, or None.
-            name: of the layer.
         """
-        metric, bits = self._search.metric, self.rows[name].bits
+        metric = self._search.metric
+        candidates = [(rows.step * factor).clamp(min=MIN_SCALE) for factor in self._search.factors]
         # [candidates, terms, R]
         terms = np.stack(
             [
-                metric.terms(x @ fake_quantize_rows(weight, step, bits).T, wanted, importance)
+                metric.terms(x @ fake_quantize_rows(weight, step, rows.bits).T, wanted, importance)
                 for step in candidates
             ]
         )
@@ -263,7 +246,7 @@ class _Refinement:
             others = totals - terms[0, :, row]
             chosen[row] = int(np.argmax(metric.score((others + terms[:, :, row]).T)))
             totals = others + terms[chosen[row], :, row]
-        return torch.stack(list(candidates))[torch.from_numpy(chosen), torch.arange(len(weight))]
+        return torch.stack(candidates)[torch.from_numpy(chosen), torch.arange(len(weight))]
 
 
 def _is_open(grid: Grid) -> bool:
