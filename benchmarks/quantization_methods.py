@@ -65,7 +65,7 @@ def result(graph: Graph, method: str, bits: int, budget: RowBudget) -> tuple[flo
     settings = QuantizationSettings(method_named(method), BitWidths(activation=bits), budget)
     quantized = quantize_graph(graph, calibration[:CALIBRATION_IMAGES], settings)
     integer = lower(quantized.graph)
-    found = compare(graph, quantized.graph, integer, images, labels, batch_size=64)
+    found = compare(quantized.reference, quantized.graph, integer, images, labels, batch_size=64)
     assert found.integer_top1 is not None
     (ratio,) = [layer.sqnr_db for layer in found.layers if layer.name == integer.outputs[0]]
     return found.integer_top1, ratio

@@ -192,14 +192,13 @@ def quantize(
     data = calibration if request.data is None else read_images(request.data, wanted.shape, wanted.classes)
     images = torch.from_numpy(calibration.images)
     name = os.fsencode(request.out.stem).decode(errors="replace")
-    graph, quantized = quantize_module(
+    _, quantized = quantize_module(
         network, images, settings, name=name, cache=request.cache, progress=progress
     )
     labels = None if data.labels is None else torch.from_numpy(data.labels)
     integer = lower(quantized.graph)
-    quality = compare(
-        graph, quantized.graph, integer, torch.from_numpy(data.images), labels, progress=progress
-    )
+    shown = torch.from_numpy(data.images)
+    quality = compare(quantized.reference, quantized.graph, integer, shown, labels, progress=progress)
     result = QuantizationResult(request, quantized, quality, len(images), data.origin)
     try:
         request.out.parent.mkdir(parents=True, exist_ok=True)

@@ -97,7 +97,7 @@ def _softmax(op: ops.Softmax, x: Tensor) -> Tensor:
     if not op.step:
         return x.softmax(-1)
     distance = torch.floor((x.amax(-1, keepdim=True) - x) / x.new_tensor(op.step) + 0.5)
-    table = torch.from_numpy(exponent_table(op.step)).to(x.device, x.dtype)
+    table = torch.from_numpy(exponent_table(op.step, op.levels_per_octave)).to(x.device, x.dtype)
     exponents = table[distance.long().clamp_(max=len(table) - 1)]
     return exponents / exponents.sum(-1, keepdim=True)
 

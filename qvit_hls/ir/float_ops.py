@@ -202,15 +202,18 @@ class MeanTokens(Op):
 class Softmax(Op):
     """Softmax over the last dimension; quantized when ``step`` is set.
 
-    Quantized: ``e = floor(119 * exp(-step * min(n, 255)) + 1/2)`` with n the distance from the row's
-    maximum in steps, ``y = e / sum(e)``.
+    Quantized: ``y = e / sum(e)`` with ``e = exponent_table(step, levels_per_octave)[min(n, 255)]`` of
+    ``ir/tables.py``, n the distance from the row's maximum in steps.
 
     Attributes:
         step: step of the input scores, or 0.0 for the plain softmax.
+        levels_per_octave: 0: exponents are any integers to 119. Otherwise they are, before their own
+            rounding, powers of ``2**(1/levels_per_octave)`` to 64: 1 is a log2, 2 a log sqrt(2) quantizer.
     """
 
     kind: ClassVar[str] = "softmax"
     step: float = 0.0
+    levels_per_octave: int = 0
 
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         return inputs[0]

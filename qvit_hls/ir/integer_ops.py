@@ -221,7 +221,8 @@ class SoftmaxExponents(Op):
     """``y[h, i, j] = table[min(max_j(x[h, i, :]) - x[h, i, j], 255)]``: unnormalised exponents 0..119.
 
     Attributes:
-        table: uint8 ``[256]``, ``table[n] = floor(119 * exp(-step * n) + 1/2)``; ``table[0] = 119``.
+        table: uint8 ``[256]``, 0..119, the first entry at least 1; see ``exponent_table`` of
+            ``ir/tables.py``.
     """
 
     kind: ClassVar[str] = "softmax_exponents"

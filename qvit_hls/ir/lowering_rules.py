@@ -117,8 +117,10 @@ def _softmax(context: Lowering, node: Node) -> None:
         )
     if node.quant is not None:
         raise Unlowerable("its value is quantized; normalised probabilities are never stored")
-    meaning = Quantization(1 / EXPONENT_LEVELS, EXPONENT_LEVELS)  # relative to the row's largest
-    context.emit(node, integer.SoftmaxExponents(exponent_table(node.op.step)), node.inputs, meaning)
+    table = exponent_table(node.op.step, node.op.levels_per_octave)
+    largest = int(table[0])
+    meaning = Quantization(1 / largest, largest)  # relative to the row's largest
+    context.emit(node, integer.SoftmaxExponents(table), node.inputs, meaning)
 
 
 def _context(context: Lowering, node: Node) -> None:

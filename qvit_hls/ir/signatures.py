@@ -97,6 +97,11 @@ def _odd_table(op: Any) -> Iterator[str]:
         yield f"its table has {op.table.size} entries, but codes -qmax..qmax are an odd number"
 
 
+def _first_exponent(op: Any) -> Iterator[str]:
+    if op.table[0] == 0:
+        yield "its table starts with 0, but the exponent of a row's largest score must be at least 1"
+
+
 _FLOAT = ("float32", "float64")
 _POSITIVE = Range(1)
 _QMAX = Range(1, MAX_QMAX)
@@ -159,7 +164,7 @@ SIGNATURES: dict[type[Op], Signature] = {
         },
     ),
     integer_ops.SoftmaxExponents: Signature(
-        1, {"table": Array(("uint8",), (EXPONENT_TABLE_SIZE,), 0, EXPONENT_LEVELS)}
+        1, {"table": Array(("uint8",), (EXPONENT_TABLE_SIZE,), 0, EXPONENT_LEVELS)}, _first_exponent
     ),
     integer_ops.IntegerContext: Signature(
         2, {"heads": _POSITIVE, "multiplier": _MULTIPLIER, "exponent": _EXPONENT, "qmax": _QMAX}
@@ -194,7 +199,7 @@ SIGNATURES: dict[type[Op], Signature] = {
     float_ops.Add: Signature(2),
     float_ops.Scale: Signature(1, {"factor": Array(_FLOAT, None)}),
     float_ops.MeanTokens: Signature(1),
-    float_ops.Softmax: Signature(1),
+    float_ops.Softmax: Signature(1, {"levels_per_octave": Range(0)}),
     float_ops.AttentionScores: Signature(
         2, {"heads": _POSITIVE, "bias": Array(_FLOAT, ("heads", "queries", "keys"))}
     ),

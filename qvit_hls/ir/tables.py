@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from qvit_hls.ir.graph import Quantization
-from qvit_hls.quant.levels import EXPONENT_LEVELS, EXPONENT_TABLE_SIZE
+from qvit_hls.quant.levels import EXPONENT_LEVELS, EXPONENT_TABLE_SIZE, LARGEST_POWER
 
 #: The functions that ``Elementwise`` knows, by name.
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -21,16 +21,23 @@ FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def exponent_table(step: float) -> np.ndarray:
-    """Softmax exponents by distance n from the row maximum: ``floor(119 * exp(-step * n) + 1/2)``.
+def exponent_table(step: float, levels_per_octave: int = 0) -> np.ndarray:
+    """Softmax exponents by distance n from the row maximum, uint8 ``[256]``.
 
-    The result is uint8 ``[256]``.
+    Without levels they are ``floor(119 * exp(-step * n) + 1/2)``. With r levels in each factor of two,
+    ``floor(64 * 2**(-m / r) + 1/2)``, ``m = floor(r * log2(e) * step * n + 1/2)``: with r = 1 all are powers
+    of two, or 0 (FQ-ViT, arXiv 2111.13824, section 3.4), with r = 2 nearly those of sqrt(2) (RepQ-ViT,
+    arXiv 2212.08254, section 3.3). There the probabilities are rounded so; here it is what they are made of.
 
     Args:
         step: step of the scores, > 0.
+        levels_per_octave: r, or 0 for exponents on a uniform grid.
     """
     distance = np.arange(EXPONENT_TABLE_SIZE, dtype=np.float64)
-    return np.floor(EXPONENT_LEVELS * np.exp(-step * distance) + 0.5).astype(np.uint8)
+    if not levels_per_octave:
+        return np.floor(EXPONENT_LEVELS * np.exp(-step * distance) + 0.5).astype(np.uint8)
+    level = np.floor(levels_per_octave * np.log2(np.e) * step * distance + 0.5)
+    return np.floor(LARGEST_POWER * np.exp2(-level / levels_per_octave) + 0.5).astype(np.uint8)
 
 
 def function_table(function: str, before: Quantization, after: Quantization) -> np.ndarray:

@@ -30,7 +30,11 @@ class WeightRows:
 
 
 def annotate(
-    graph: Graph, placement: Placement, steps: Mapping[str, float], rows: Mapping[str, WeightRows]
+    graph: Graph,
+    placement: Placement,
+    steps: Mapping[str, float],
+    rows: Mapping[str, WeightRows],
+    softmax_levels: int = 0,
 ) -> Graph:
     """``graph`` with every value, weight and bias on its grid.
 
@@ -39,6 +43,7 @@ def annotate(
         placement: its grids.
         steps: step of each grid by the grid's name.
         rows: grids of the weights by linear layer.
+        softmax_levels: of the exponents in each factor of two; 0: exponents are on a uniform grid.
     """
     quants = {
         value: Quantization(steps[grid.name], grid.qmax) for grid in placement.grids for value in grid.values
@@ -52,7 +57,7 @@ def annotate(
             node = replace(node, op=quantized_linear(node.op, quants[source].scale, rows[node.name]))
         elif isinstance(node.op, Softmax):
             source = grid_value(graph, node.inputs[0], quants)
-            node = replace(node, op=Softmax(quants[source].scale))
+            node = replace(node, op=Softmax(quants[source].scale, softmax_levels))
         elif isinstance(node.op, AttentionScores) and node.op.bias is not None:
             step = quants[node.name].scale
             # On the grid, so that rounding the sum rounds the product.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,7 +159,7 @@ def _after(
                 _add(new.moments, node.name, x.T @ x)
                 _add(new.sums, node.name, x.sum(0))
                 _add(new.tokens, node.name, torch.tensor(float(len(x))))
-        for name, gradient in _row_gradients(rows, outputs, seen.images, settings.seed).items():
+        for name, gradient in output_gradients(rows, outputs, seen.images, settings.seed).items():
             _add(new.sensitivity, name, gradient.reshape(-1, gradient.shape[-1]).square().sum(0))
     return new
 
@@ -187,12 +187,21 @@ def _finite(
         raise QvitError(problems)
 
 
-def _row_gradients(
-    rows: dict[str, Tensor], outputs: dict[str, Tensor], first_image: int, seed: int
+def output_gradients(
+    values: Mapping[str, Tensor], outputs: Mapping[str, Tensor], first_image: int, seed: int
 ) -> dict[str, Tensor]:
-    """Derivatives by the linear layers' outputs, of a random projection of the network's outputs.
+    """Derivatives by some values, of a random projection of the network's outputs.
 
     The square's expectation is the sum over the outputs of the squared derivatives (Gauss-Newton).
+
+    Args:
+        values: what to differentiate by, ``[n, ...]``, computed with gradients; none is changed.
+        outputs: of the network, ``[n, ...]``.
+        first_image: number of the first image of the batch in the set.
+        seed: of the directions.
+
+    Returns:
+        By name, in the shape of the value; zero where no output depends on it.
     """
     scalar = torch.zeros(())
     for value in outputs.values():
@@ -200,10 +209,10 @@ def _row_gradients(
             # By image, so that the size of batches changes nothing.
             generator = torch.Generator().manual_seed((seed << 32) + first_image + i)
             scalar = scalar + (output * torch.randn(output.shape, generator=generator)).sum()
-    gradients = torch.autograd.grad(scalar, list(rows.values()), allow_unused=True)
+    gradients = torch.autograd.grad(scalar, list(values.values()), allow_unused=True)
     return {
         name: torch.zeros_like(value) if gradient is None else gradient
-        for (name, value), gradient in zip(rows.items(), gradients, strict=True)
+        for (name, value), gradient in zip(values.items(), gradients, strict=True)
     }
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from qvit_hls.errors import QvitError
-from qvit_hls.ptq.cosine import CosineSearch
+from qvit_hls.ptq.channel_shifts import EqualRanges, LeastChannelError, LeastOutputError, ShiftRule
+from qvit_hls.ptq.metrics import HessianGuided
 from qvit_hls.ptq.ridge import RidgeCorrection
 from qvit_hls.ptq.rows import RowError
 from qvit_hls.ptq.scales import FullRange, LeastErrorRange, PercentileRange, RangeRule
+from qvit_hls.ptq.step_search import StepSearch
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,19 @@ class Recipe:
         range_rule: first steps of the activations.
         row_error: what the rows' steps and widths are chosen by.
         search_rows: whether rows may clip their largest weights.
-        cosine: search that refines all steps, or None.
+        search: refines all steps, or None.
         correction: of the weights, or None.
+        shifts: of the channels of LayerNorm outputs, before anything else, or None.
+        softmax_levels: of the softmax's exponents in each factor of two; 0: they are on a uniform grid.
     """
 
     range_rule: RangeRule
     row_error: RowError = "weight"
     search_rows: bool = True
-    cosine: CosineSearch | None = None
+    search: StepSearch | None = None
     correction: RidgeCorrection | None = None
+    shifts: ShiftRule | None = None
+    softmax_levels: int = 0
 
 
 class Method(Protocol):
@@ -118,12 +124,82 @@ class EasyQuant:
 
     name: ClassVar[str] = "easyquant"
     fewest_images: ClassVar[int] = 1
-    search: CosineSearch = field(default_factory=CosineSearch)
+    search: StepSearch = field(default_factory=StepSearch)
 
     @property
     def recipe(self) -> Recipe:
         """As ``Method``; the search starts from the least error."""
-        return Recipe(LeastErrorRange(), cosine=self.search)
+        return Recipe(LeastErrorRange(), search=self.search)
+
+
+@dataclass(frozen=True)
+class Ptq4Vit:
+    """PTQ4ViT's search: steps of the least error, weighted with its squared gradient, by turns.
+
+    Candidates and rounds are the paper's, from the whole range on. Its twin uniform quantizers are not there:
+    the accelerator has one uniform grid for a value.
+
+    Attributes:
+        search: its settings.
+    """
+
+    name: ClassVar[str] = "ptq4vit"
+    fewest_images: ClassVar[int] = 1
+    search: StepSearch = field(
+        default_factory=lambda: StepSearch(
+            HessianGuided(), images=32, rounds=3, candidates=100, low=0.01, high=1.2
+        )
+    )
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(FullRange(), search_rows=False, search=self.search)
+
+
+@dataclass(frozen=True)
+class FqVit:
+    """FQ-ViT's two parts over least-error steps: a power-of-two factor per channel, and log2 softmax.
+
+    The paper gives the factor to the inputs of LayerNorms. Those are on the residual stream's 16 bits here;
+    it is their outputs that have few.
+
+    Attributes:
+        shifts: rule of the factors, or None.
+        softmax_levels: of the exponents in each factor of two; 0: they are on a uniform grid.
+    """
+
+    name: ClassVar[str] = "fqvit"
+    fewest_images: ClassVar[int] = 1
+    shifts: ShiftRule | None = field(default_factory=LeastChannelError)
+    softmax_levels: int = 1
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(LeastErrorRange(), shifts=self.shifts, softmax_levels=self.softmax_levels)
+
+
+@dataclass(frozen=True)
+class RepqVit:
+    """RepQ-ViT's two parts over least-error steps: LayerNorm's channels rescaled, and log sqrt(2) softmax.
+
+    The factors are powers of two, which the accelerator's LayerNorm has.
+
+    Attributes:
+        shifts: rule of the factors, or None.
+        softmax_levels: of the exponents in each factor of two; 0: they are on a uniform grid.
+    """
+
+    name: ClassVar[str] = "repq"
+    fewest_images: ClassVar[int] = 1
+    shifts: ShiftRule | None = field(default_factory=EqualRanges)
+    softmax_levels: int = 2
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(LeastErrorRange(), shifts=self.shifts, softmax_levels=self.softmax_levels)
 
 
 @dataclass(frozen=True)
@@ -133,6 +209,7 @@ class Erq:
     Attributes:
         correction: its settings.
         row_error: what the rows' steps and widths are chosen by.
+        shifts: of the channels of LayerNorm outputs, or None, as in the paper.
     """
 
     name: ClassVar[str] = "erq"
@@ -140,36 +217,41 @@ class Erq:
     fewest_images: ClassVar[int] = 8
     correction: RidgeCorrection = field(default_factory=RidgeCorrection)
     row_error: RowError = "gram"
+    shifts: ShiftRule | None = None
 
     @property
     def recipe(self) -> Recipe:
         """As ``Method``."""
-        return Recipe(LeastErrorRange(), self.row_error, correction=self.correction)
+        return Recipe(LeastErrorRange(), self.row_error, correction=self.correction, shifts=self.shifts)
 
 
 @dataclass(frozen=True)
 class Auto:
-    """The default: EasyQuant's steps of the activations and ERQ's weights.
+    """The default: EasyQuant's steps of the activations and ERQ's weights, channels shifted
+    where that lowers the error of the layers behind.
 
     Attributes:
         search: settings of EasyQuant.
         correction: settings of ERQ.
+        shifts: of the channels of LayerNorm outputs, or None.
     """
 
     name: ClassVar[str] = "auto"
     fewest_images: ClassVar[int] = 8
-    search: CosineSearch = field(default_factory=CosineSearch)
+    search: StepSearch = field(default_factory=StepSearch)
     correction: RidgeCorrection = field(default_factory=RidgeCorrection)
+    shifts: ShiftRule | None = field(default_factory=LeastOutputError)
 
     @property
     def recipe(self) -> Recipe:
         """As ``Method``."""
-        return Recipe(LeastErrorRange(), "gram", cosine=self.search, correction=self.correction)
+        return Recipe(LeastErrorRange(), "gram", True, self.search, self.correction, self.shifts)
 
 
 #: The settings of each method by its name; the default first.
 METHODS: Mapping[str, type[Method]] = {
-    method.name: method for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Erq)
+    method.name: method
+    for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Ptq4Vit, FqVit, RepqVit, Erq)
 }
 
 

@@ -15,13 +15,14 @@ from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.lowering import lower
 from qvit_hls.ptq.annotate import WeightRows, annotate
 from qvit_hls.ptq.calibration import CalibrationSettings, Progress, check_images, observe
-from qvit_hls.ptq.cosine import refine_steps
+from qvit_hls.ptq.channel_shifts import reparameterize
 from qvit_hls.ptq.methods import Auto, Method, Recipe
 from qvit_hls.ptq.observations import Observations
-from qvit_hls.ptq.placement import BitWidths, Placement, place
+from qvit_hls.ptq.placement import BitWidths, GridKind, Placement, place
 from qvit_hls.ptq.ridge import correct_weights
 from qvit_hls.ptq.rows import EightBitShare, RowBudget, RowSteps, average_bits, choose_widths, search_rows
 from qvit_hls.ptq.scales import FullRange, find_steps
+from qvit_hls.ptq.step_search import refine_steps
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,14 @@ class Quantized:
 
     Attributes:
         graph: annotated float graph, which ``ir.lowering.lower`` takes.
+        reference: the float graph that its values compare to: the one that was given, with the channels of
+            some LayerNorms rescaled where the method does that. It computes the same.
         average_bits: of a weight.
         rows: widths of the rows, uint8 ``[R]``, by linear layer.
     """
 
     graph: Graph
+    reference: Graph
     average_bits: float
     rows: Mapping[str, Tensor]
 
@@ -82,17 +86,22 @@ def quantize_graph(
     check_images(graph, images, settings.method.fewest_images)
     placement = place(graph, settings.widths)
     _check_lowering(graph, placement, images[:1], settings)
+    if recipe.shifts is not None:
+        qmax = settings.widths.qmax(GridKind.OPERAND)
+        graph = reparameterize(graph, images, qmax, recipe.shifts, progress=progress)
+    reference = graph
     seen = observe(graph, placement, images, settings.calibration, cache, progress)
     seen.check_ranges(placement)
     steps = find_steps(graph, placement, seen, recipe.range_rule)
     rows = _rows(_row_steps(graph, seen, recipe), settings.budget)
-    if recipe.cosine is not None:
-        steps, rows = refine_steps(graph, placement, images, steps, rows, recipe.cosine, progress)
+    if recipe.search is not None:
+        steps, rows = refine_steps(graph, placement, images, steps, rows, recipe.search, progress)
     if recipe.correction is not None:
         graph = correct_weights(graph, placement, images, steps, rows, recipe.correction, progress)
     columns = {node.name: node.op.weight.shape[1] for node in graph if isinstance(node.op, Linear)}
     bits = {name: layer.bits for name, layer in rows.items()}
-    return Quantized(annotate(graph, placement, steps, rows), average_bits(bits, columns), bits)
+    annotated = annotate(graph, placement, steps, rows, recipe.softmax_levels)
+    return Quantized(annotated, reference, average_bits(bits, columns), bits)
 
 
 def _check_lowering(

@@ -9,6 +9,8 @@ WEIGHT_QMAX_4 = 7
 WEIGHT_QMAX_8 = 119
 #: Unnormalised softmax exponents run from 0 to this; two digits, like an 8-bit weight.
 EXPONENT_LEVELS = 119
+#: The largest power of two among them: the first exponent of a softmax whose exponents are powers.
+LARGEST_POWER = 64
 #: Entries of the exponent table; larger distances from the row maximum share the last entry.
 EXPONENT_TABLE_SIZE = 256
 

@@ -124,7 +124,8 @@ def integer_vit(v: VitShape) -> Graph:
             v.heads, int(rng.integers(1 << 15, 1 << 16)), 17 + v.bits // 2, qmax, bias if n % 2 else None
         )
         s = b.add(f"{p}.attn.scores", scores, q, k)
-        e = b.add(f"{p}.attn.softmax", i.SoftmaxExponents(exponent_table(float(rng.uniform(0.01, 0.3)))), s)
+        table = exponent_table(float(rng.uniform(0.01, 0.3)), int(rng.integers(0, 3)))
+        e = b.add(f"{p}.attn.softmax", i.SoftmaxExponents(table), s)
         context = i.IntegerContext(v.heads, int(rng.integers(1 << 15, 1 << 16)), 15, qmax)
         y = b.add(f"{p}.attn.context", context, e, value)
         x = b.add(f"{p}.add1", i.IntegerAdd(wide), x, linear(f"{p}.attn.proj", y, dim, wide))
@@ -168,7 +169,7 @@ def float_graph(seed: int, dims: tuple[int, int]) -> Graph:
     biased = f.AttentionScores(heads, float(rng.uniform(0.1, 1)), array(heads, 4, 7))
     few = b.add("biased_scores", biased, some, y)
     s = b.add("scores", f.AttentionScores(heads, float(rng.uniform(0.1, 1))), q, y)
-    s = b.add("softmax", f.Softmax(float(rng.uniform(0.01, 0.2))), s)
+    s = b.add("softmax", f.Softmax(float(rng.uniform(0.01, 0.2)), int(rng.integers(0, 3))), s)
     y = b.add("context", f.AttentionContext(heads), s, y)
     y = b.add("act", f.Elementwise("gelu"), b.add("scale", f.Scale(array()), y))
     y = b.add("product", f.MatMul(), b.add("square", f.Reshape((dim, 7)), y), y)

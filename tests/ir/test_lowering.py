@@ -166,6 +166,33 @@ def test_exponents_start_at_119_and_end_at_zero() -> None:
     assert table[32] == 44  # 119 / e = 43.78
 
 
+def test_exponents_on_a_logarithmic_grid_are_powers() -> None:
+    twos = exponent_table(1 / 32, 1)
+    assert twos[0] == 64 and twos[255] == 0
+    assert set(twos.tolist()) == {0, 1, 2, 4, 8, 16, 32, 64}
+    assert set(exponent_table(1 / 32, 2).tolist()) == {0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64}
+    for levels in (1, 2):
+        exact = 64 * np.exp(-np.arange(120) / 32)
+        ratio = np.abs(np.log2(exponent_table(1 / 32, levels)[:120] / exact))
+        # Half a level, and what integers near 1 add.
+        assert ratio[exact >= 12].max() <= 0.5 / levels + 0.06
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2])
+def test_the_float_softmax_has_the_lowered_exponents(levels: int) -> None:
+    """Whichever grid the exponents are on."""
+    grid = Quantization(1 / 16, 2047)
+    image = Node("x", f.Input((2, 3, 5)), (), (2, 3, 5), grid)
+    graph = Graph("g", (image, Node("p", f.Softmax(1 / 16, levels), ("x",), (2, 3, 5))), ("p",))
+    integer = lower(graph)
+    x = torch.randn(4, 2, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
+    exponents = integer(x).double()
+    assert torch.equal(exponents / exponents.sum(-1, keepdim=True), graph(x))
+    meaning = integer["p"].quant
+    assert meaning is not None and meaning.qmax * meaning.scale == 1
+    assert exponents.max() == meaning.qmax == (64 if levels else 119)
+
+
 def test_function_table_rounds_half_up_and_saturates() -> None:
     table = function_table("relu", Quantization(0.5, 3), Quantization(1.0, 1))
     assert table.tolist() == [0, 0, 0, 0, 1, 1, 1]

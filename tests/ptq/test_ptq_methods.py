@@ -109,9 +109,7 @@ def test_too_few_images_and_unknown_methods_are_refused(graph: Graph) -> None:
         quantize_graph(graph, random_images(7))
     with pytest.raises(QvitError) as error:
         method_named("magic")
-    assert error.value.problems == (
-        "There is no method magic; methods are auto, minmax, percentile, mse, easyquant, erq.",
-    )
+    assert error.value.problems == (f"There is no method magic; methods are {', '.join(METHODS)}.",)
     with pytest.raises(QvitError, match=r"^The percentile is 20; it should be 50 to 100\.$"):
         Percentile(20)
     with pytest.raises(QvitError, match=r"^The norm is 0; it should be greater than 0\.$"):

@@ -21,7 +21,7 @@ def fold_layer_norm_affine(graph: Graph) -> Graph:
     for node in graph:
         if not isinstance(node.op, LayerNorm) or (node.op.weight is None and node.op.bias is None):
             continue
-        readers, obstacle = _readers(node, users, graph.outputs)
+        readers, obstacle = linear_readers(node, users, graph.outputs)
         if obstacle:
             continue
         channels = node.shape[-1]
@@ -39,11 +39,22 @@ def fold_layer_norm_affine(graph: Graph) -> Graph:
 
 def folding_obstacle(graph: Graph, node: Node) -> str:
     """Why the weight and bias of a LayerNorm cannot go into the layers that read it; "" if they can."""
-    return _readers(node, graph.users(), graph.outputs)[1]
+    return linear_readers(node, graph.users(), graph.outputs)[1]
 
 
-def _readers(node: Node, users: dict[str, list[Node]], outputs: tuple[str, ...]) -> tuple[list[Node], str]:
-    """The Linear layers that read ``node``, and what stands against folding into them ("" if nothing)."""
+def linear_readers(
+    node: Node, users: dict[str, list[Node]], outputs: tuple[str, ...]
+) -> tuple[list[Node], str]:
+    """The linear layers that read a LayerNorm, perhaps through tokens that are taken or averaged.
+
+    Args:
+        node: the LayerNorm, or what takes its tokens.
+        users: of all values, by name.
+        outputs: of the graph.
+
+    Returns:
+        The layers, and what stands against folding factors of channels into them ("" if nothing).
+    """
     if node.quant is not None:
         return [], "its value is quantized with them; train with elementwise_affine=False instead"
     if node.name in outputs:
@@ -55,7 +66,7 @@ def _readers(node: Node, users: dict[str, list[Node]], outputs: tuple[str, ...])
                 return [], f"the weights of {user.name} are already quantized"
             found.append(user)
         elif isinstance(user.op, TakeToken | MeanTokens) or _takes_tokens(user):
-            more, reason = _readers(user, users, outputs)
+            more, reason = linear_readers(user, users, outputs)
             if reason:
                 return [], reason
             found += more
