@@ -159,7 +159,7 @@ def _after(
                 _add(new.moments, node.name, x.T @ x)
                 _add(new.sums, node.name, x.sum(0))
                 _add(new.tokens, node.name, torch.tensor(float(len(x))))
-        for name, gradient in _row_gradients(rows, outputs, seen.images, settings.seed).items():
+        for name, gradient in output_gradients(rows, outputs, seen.images, settings.seed).items():
             _add(new.sensitivity, name, gradient.reshape(-1, gradient.shape[-1]).square().sum(0))
     return new
 
@@ -187,12 +187,18 @@ def _finite(
         raise QvitError(problems)
 
 
-def _row_gradients(
-    rows: dict[str, Tensor], outputs: dict[str, Tensor], first_image: int, seed: int
+def output_gradients(
+    values: dict[str, Tensor], outputs: dict[str, Tensor], first_image: int, seed: int
 ) -> dict[str, Tensor]:
-    """Derivatives by the linear layers' outputs, of a random projection of the network's outputs.
+    """Derivatives by each of ``values``, of a random projection of the network's outputs.
 
     The square's expectation is the sum over the outputs of the squared derivatives (Gauss-Newton).
+
+    Args:
+        values: ``[batch, ...]``, with gradients.
+        outputs: of the network, ``[batch, ...]``.
+        first_image: number of the batch's first image, which with ``seed`` decides its direction.
+        seed: as above.
     """
     scalar = torch.zeros(())
     for value in outputs.values():
@@ -200,10 +206,10 @@ def _row_gradients(
             # By image, so that the size of batches changes nothing.
             generator = torch.Generator().manual_seed((seed << 32) + first_image + i)
             scalar = scalar + (output * torch.randn(output.shape, generator=generator)).sum()
-    gradients = torch.autograd.grad(scalar, list(rows.values()), allow_unused=True)
+    gradients = torch.autograd.grad(scalar, list(values.values()), allow_unused=True)
     return {
         name: torch.zeros_like(value) if gradient is None else gradient
-        for (name, value), gradient in zip(rows.items(), gradients, strict=True)
+        for (name, value), gradient in zip(values.items(), gradients, strict=True)
     }
 
 

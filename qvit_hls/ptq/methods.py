@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 from qvit_hls.errors import QvitError
 from qvit_hls.ptq.cosine import CosineSearch
+from qvit_hls.ptq.reconstruction import BlockReconstruction
 from qvit_hls.ptq.ridge import RidgeCorrection
 from qvit_hls.ptq.rows import RowError
 from qvit_hls.ptq.scales import FullRange, LeastErrorRange, PercentileRange, RangeRule
@@ -23,6 +24,7 @@ class Recipe:
         search_rows: whether rows may clip their largest weights.
         cosine: search that refines all steps, or None.
         correction: of the weights, or None.
+        reconstruction: of blocks, with learned rounding of the weights, or None.
     """
 
     range_rule: RangeRule
@@ -30,6 +32,7 @@ class Recipe:
     search_rows: bool = True
     cosine: CosineSearch | None = None
     correction: RidgeCorrection | None = None
+    reconstruction: BlockReconstruction | None = None
 
 
 class Method(Protocol):
@@ -167,9 +170,30 @@ class Auto:
         return Recipe(LeastErrorRange(), "gram", cosine=self.search, correction=self.correction)
 
 
+@dataclass(frozen=True)
+class Brecq:
+    """Block reconstruction: EasyQuant's steps, then roundings and steps that are learned block by block.
+
+    Attributes:
+        search: settings of EasyQuant.
+        reconstruction: settings of the learning.
+    """
+
+    name: ClassVar[str] = "brecq"
+    #: With fewer, the roundings learn the images.
+    fewest_images: ClassVar[int] = 32
+    search: CosineSearch = field(default_factory=CosineSearch)
+    reconstruction: BlockReconstruction = field(default_factory=BlockReconstruction)
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(LeastErrorRange(), "gram", cosine=self.search, reconstruction=self.reconstruction)
+
+
 #: The settings of each method by its name; the default first.
 METHODS: Mapping[str, type[Method]] = {
-    method.name: method for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Erq)
+    method.name: method for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Erq, Brecq)
 }
 
 

@@ -19,6 +19,7 @@ from qvit_hls.ptq.cosine import refine_steps
 from qvit_hls.ptq.methods import Auto, Method, Recipe
 from qvit_hls.ptq.observations import Observations
 from qvit_hls.ptq.placement import BitWidths, Placement, place
+from qvit_hls.ptq.reconstruction import reconstruct
 from qvit_hls.ptq.ridge import correct_weights
 from qvit_hls.ptq.rows import EightBitShare, RowBudget, RowSteps, average_bits, choose_widths, search_rows
 from qvit_hls.ptq.scales import FullRange, find_steps
@@ -90,6 +91,9 @@ def quantize_graph(
         steps, rows = refine_steps(graph, placement, images, steps, rows, recipe.cosine, progress)
     if recipe.correction is not None:
         graph = correct_weights(graph, placement, images, steps, rows, recipe.correction, progress)
+    if recipe.reconstruction is not None:
+        found = reconstruct(graph, placement, images, steps, rows, recipe.reconstruction, progress)
+        graph, steps = found.graph, dict(found.steps)
     columns = {node.name: node.op.weight.shape[1] for node in graph if isinstance(node.op, Linear)}
     bits = {name: layer.bits for name, layer in rows.items()}
     return Quantized(annotate(graph, placement, steps, rows), average_bits(bits, columns), bits)
