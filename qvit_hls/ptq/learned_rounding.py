@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from qvit_hls.ptq.annotate import WeightRows
-from qvit_hls.quant.fake_quant import row_qmax
+from qvit_hls.quant.fake_quant import round_half_up, row_qmax
 
 #: Stretch of the sigmoid, zeta and gamma of eq. 23: cut off at 0 and 1, it reaches both.
 _HIGH, _LOW = 1.1, -0.1
@@ -16,20 +16,26 @@ class LearnedRounding:
     """The weights of one linear layer, each between two neighbouring codes of its row's grid.
 
     A weight is ``step * (lower + h)`` with ``h = clamp(sigmoid(V) * (zeta - gamma) + gamma, 0, 1)``, eq. 22
-    and 23. At the beginning it is the float weight, or the largest code where the grid clips it.
+    and 23. One of its codes is the first one that is given, the other the next one towards the float weight.
 
     Args:
         weight: float32 ``[R, K]``.
-        rows: their grids.
+        first: weights whose nearest codes are the first ones, float32 ``[R, K]``; ``weight`` itself, or what
+            another method has made of it.
+        hold: where a weight is at the beginning, between the float weight (0, as in the paper) and its first
+            code (1, where no gradient moves it); between 0.5 and 1, or with ``weight`` as ``first``, the
+            first code is also the nearer one.
+        rows: grids of the weights.
     """
 
-    def __init__(self, weight: Tensor, rows: WeightRows) -> None:
+    def __init__(self, weight: Tensor, first: Tensor, hold: float, rows: WeightRows) -> None:
         self._step = rows.step[:, None]
         qmax = row_qmax(rows.bits, weight)
-        codes = weight / self._step
-        # Below the largest code, so that a weight that the grid clips has two codes to choose from, too.
-        self._lower = codes.floor().clamp(min=-qmax, max=qmax - 1)
-        part = (codes - self._lower).clamp(0, 1)
+        wanted = weight / self._step
+        code = round_half_up(first / self._step).clamp(-qmax, qmax)
+        # At the largest codes both lie inside of the grid, so that a clipped weight has a choice, too.
+        self._lower = torch.where(wanted >= code, code, code - 1).clamp(min=-qmax, max=qmax - 1)
+        part = torch.lerp((wanted - self._lower).clamp(0, 1), code - self._lower, hold)
         #: V, ``[R, K]``, to be learned.
         self.logits = torch.logit((part - _LOW) / (_HIGH - _LOW)).requires_grad_()
 

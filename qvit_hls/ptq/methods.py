@@ -172,10 +172,12 @@ class Auto:
 
 @dataclass(frozen=True)
 class Brecq:
-    """Block reconstruction: EasyQuant's steps, then roundings and steps that are learned block by block.
+    """Block reconstruction from what ``auto`` finds: roundings and steps that are learned block by block.
 
     Attributes:
         search: settings of EasyQuant.
+        correction: settings of ERQ, whose weights and biases the learning starts from; None: it starts from
+            the float weights, as in AdaRound.
         reconstruction: settings of the learning.
     """
 
@@ -183,12 +185,13 @@ class Brecq:
     #: With fewer, the roundings learn the images.
     fewest_images: ClassVar[int] = 32
     search: CosineSearch = field(default_factory=CosineSearch)
+    correction: RidgeCorrection | None = field(default_factory=RidgeCorrection)
     reconstruction: BlockReconstruction = field(default_factory=BlockReconstruction)
 
     @property
     def recipe(self) -> Recipe:
         """As ``Method``."""
-        return Recipe(LeastErrorRange(), "gram", cosine=self.search, reconstruction=self.reconstruction)
+        return Recipe(LeastErrorRange(), "gram", True, self.search, self.correction, self.reconstruction)
 
 
 #: The settings of each method by its name; the default first.

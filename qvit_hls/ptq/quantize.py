@@ -89,14 +89,15 @@ def quantize_graph(
     rows = _rows(_row_steps(graph, seen, recipe), settings.budget)
     if recipe.cosine is not None:
         steps, rows = refine_steps(graph, placement, images, steps, rows, recipe.cosine, progress)
+    best = graph
     if recipe.correction is not None:
-        graph = correct_weights(graph, placement, images, steps, rows, recipe.correction, progress)
+        best = correct_weights(graph, placement, images, steps, rows, recipe.correction, progress)
     if recipe.reconstruction is not None:
-        found = reconstruct(graph, placement, images, steps, rows, recipe.reconstruction, progress)
-        graph, steps = found.graph, dict(found.steps)
+        found = reconstruct(graph, best, placement, images, steps, rows, recipe.reconstruction, progress)
+        best, steps = found.graph, dict(found.steps)
     columns = {node.name: node.op.weight.shape[1] for node in graph if isinstance(node.op, Linear)}
     bits = {name: layer.bits for name, layer in rows.items()}
-    return Quantized(annotate(graph, placement, steps, rows), average_bits(bits, columns), bits)
+    return Quantized(annotate(best, placement, steps, rows), average_bits(bits, columns), bits)
 
 
 def _check_lowering(

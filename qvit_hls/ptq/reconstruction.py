@@ -15,10 +15,10 @@ from torch import Tensor
 
 from qvit_hls.errors import QvitError
 from qvit_hls.ir.float_ops import Linear
-from qvit_hls.ir.graph import Graph, Node
+from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.interpreter import steps as run_steps
 from qvit_hls.ptq.annotate import WeightRows, annotate
-from qvit_hls.ptq.block_run import QuantizedBlock
+from qvit_hls.ptq.block_run import QuantizedBlock, mixed
 from qvit_hls.ptq.blocks import Block, cut_blocks
 from qvit_hls.ptq.calibration import Progress, output_gradients
 from qvit_hls.ptq.placement import Placement
@@ -32,31 +32,35 @@ class BlockReconstruction:
         iterations: gradient steps for each block.
         batch_size: images of a gradient step.
         rounding_rate: learning rate of AdaRound's V.
-        step_rate: learning rate of the logarithms of the activations' steps, falls to 0 by a cosine; 0: the
+        step_rate: learning rate of the logarithms of the activations' steps; falls to 0 by a cosine. 0: the
             steps stay.
-        drop: QDrop's probability with which an element stays float; half of a block's input is float then,
-            too, where it is 0.5. 0: all are quantized.
-        regularizer: weight of the rounding's regularizer: what a block whose weights are all undecided costs,
+        drop: QDrop's probability with which an element of a quantized activation, or of the block's input,
+            is the float one. 0: all are quantized.
+        hold: where weights begin, from 0, at the float weight as in AdaRound, to 1, at the code that they
+            start from.
+        regularizer: weight of AdaRound's regularizer: what a block all of whose weights are undecided costs,
             as a multiple of the error with which the block begins.
         beta_high, beta_low: exponent of the regularizer at its beginning and at its end.
-        warm_up: share of the iterations before the regularizer begins, 0 to 1.
-        fisher: weigh each element of a block's error by the squared derivative of the outputs, else all alike.
+        warm_up: share of the iterations before the regularizer begins.
+        fisher: share of the squared derivative of the outputs in the weight of an element of a block's error,
+            0 to 1; for the rest all elements count alike. 1 is BRECQ, 0 the plain squared error.
         seed: of batches, dropped elements, and the directions of the derivatives.
 
     Raises:
         QvitError: settings out of their ranges; all are listed.
     """
 
-    iterations: int = 2000
+    iterations: int = 500
     batch_size: int = 32
-    rounding_rate: float = 1e-2
+    rounding_rate: float = 0.1
     step_rate: float = 1e-3
     drop: float = 0.5
-    regularizer: float = 0.1
+    hold: float = 0.6
+    regularizer: float = 10.0
     beta_high: float = 20.0
     beta_low: float = 2.0
     warm_up: float = 0.2
-    fisher: bool = True
+    fisher: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,6 +72,7 @@ class BlockReconstruction:
                 ("rounding_rate", 0 < self.rounding_rate < math.inf, "greater than 0"),
                 ("step_rate", 0 <= self.step_rate < math.inf, "0 or greater"),
                 ("drop", 0 <= self.drop < 1, "at least 0 and less than 1"),
+                ("hold", 0 <= self.hold < 1, "at least 0 and less than 1"),
                 ("regularizer", 0 <= self.regularizer < math.inf, "0 or greater"),
                 (
                     "beta_high",
@@ -75,6 +80,7 @@ class BlockReconstruction:
                     f"at least beta_low, {self.beta_low:g}",
                 ),
                 ("beta_low", 0 < self.beta_low < math.inf, "greater than 0"),
+                ("fisher", 0 <= self.fisher <= 1, "0 to 1"),
                 ("warm_up", 0 <= self.warm_up <= 1, "0 to 1"),
             )
             if not fits
@@ -97,12 +103,12 @@ class BlockError:
 
     Attributes:
         output: the block's output.
-        nearest: error with every weight rounded to the nearest code, and the steps to start from.
-        learned: error with what was learned.
+        start: error with the weights and steps that it started from.
+        learned: error with what was learned; not greater, because else the start is kept.
     """
 
     output: str
-    nearest: float
+    start: float
     learned: float
 
 
@@ -111,7 +117,7 @@ class Reconstruction:
     """The result.
 
     Attributes:
-        graph: float, its weights on their rows' grids.
+        graph: with weights on their rows' grids.
         steps: of the activations, by grid.
         errors: of the blocks, in their order.
     """
@@ -124,6 +130,7 @@ class Reconstruction:
 @torch.no_grad()
 def reconstruct(
     graph: Graph,
+    start: Graph,
     placement: Placement,
     images: Tensor,
     steps: Mapping[str, float],
@@ -137,7 +144,9 @@ def reconstruct(
 
     Args:
         graph: float, after FLOAT_PASSES, without annotations.
-        placement: its grids.
+        start: the same with weights to start from, and biases, which stay; or ``graph`` itself, for nearest
+            rounding.
+        placement: grids of the activations.
         images: float32 ``[n, *shape of the input]``.
         steps: of the activations to start from, by grid.
         rows: grids of the weights, by linear layer; they stay.
@@ -147,33 +156,22 @@ def reconstruct(
     blocks = cut_blocks(graph)
     images = images.float()
     importances = _importances(graph, blocks, images, settings)
-    learned, steps, errors = graph, dict(steps), list[BlockError]()
+    learned, steps, errors = start, dict(steps), list[BlockError]()
     for number, block in enumerate(blocks):
         wanted_in, wanted_out = _values(graph, (block.source, block.output), images, settings.batch_size)
         annotated = annotate(learned, placement, steps, rows)
         (quantized_in,) = _values(annotated, (block.source,), images, settings.batch_size)
         task = _Task(quantized_in, wanted_in, wanted_out, importances[block.output], settings)
-        quantized = QuantizedBlock(graph, block, placement, steps, rows)
-        nearest = task.error(quantized)
-        for iteration in task.learn(quantized, nearest):
-            progress(
-                "reconstruct blocks",
-                number * settings.iterations + iteration,
-                len(blocks) * settings.iterations,
-            )
-        error = task.error(quantized)
-        if error > nearest:
-            quantized, error = QuantizedBlock(graph, block, placement, steps, rows), nearest
-        errors.append(BlockError(block.output, nearest, error))
-        steps |= quantized.steps()
-        learned = learned.with_nodes(
-            [
-                _with_weight(node, quantized.roundings[node.name].hard())
-                if node.name in quantized.roundings
-                else node
-                for node in learned
-            ]
-        )
+        first = QuantizedBlock(graph, start, block, placement, steps, rows, settings.hold)
+        found = QuantizedBlock(graph, start, block, placement, steps, rows, settings.hold)
+        error = task.error(first)
+        for iteration in task.learn(found, error):
+            done = number * settings.iterations + iteration
+            progress("reconstruct blocks", done, len(blocks) * settings.iterations)
+        errors.append(BlockError(block.output, error, min(error, task.error(found))))
+        best = found if errors[-1].learned < error else first
+        steps |= best.steps()
+        learned = _with_weights(learned, {name: rounding.hard() for name, rounding in best.roundings.items()})
     return Reconstruction(learned, steps, tuple(errors))
 
 
@@ -251,44 +249,50 @@ class _Task:
         chosen = torch.randperm(count, generator=self._generator)[: self._settings.batch_size]
         x = self._quantized_in[chosen]
         if drop:
-            kept = torch.rand(x.shape, generator=self._generator) < drop
-            x = torch.where(kept, self._wanted_in[chosen], x)
+            x = mixed(x, self._wanted_in[chosen], drop, self._generator)
         return x, self._wanted_out[chosen]
 
     def _loss(self, output: Tensor, wanted: Tensor) -> Tensor:
         return ((output - wanted).square() * self._importance).flatten(1).sum(1).mean()
 
 
-def _with_weight(node: Node, weight: Tensor) -> Node:
-    """The linear layer ``node`` with another weight."""
-    assert isinstance(node.op, Linear)
-    return replace(node, op=replace(node.op, weight=weight.numpy()))
+def _with_weights(graph: Graph, weights: Mapping[str, Tensor]) -> Graph:
+    """``graph`` with other weights of some linear layers."""
+    nodes = []
+    for node in graph:
+        if node.name in weights:
+            assert isinstance(node.op, Linear)
+            node = replace(node, op=replace(node.op, weight=weights[node.name].numpy()))
+        nodes.append(node)
+    return graph.with_nodes(nodes)
 
 
 def _importances(
     graph: Graph, blocks: Sequence[Block], images: Tensor, settings: BlockReconstruction
 ) -> dict[str, Tensor]:
-    """The weight of each element of the blocks' outputs: the Fisher diagonal, its mean 1, or all ones.
+    """The weight of each element of the blocks' outputs: mean 1, and as much of it Fisher as is asked for.
 
     BRECQ, eq. 10, with the mean over the images of the squared derivatives in random directions of the
     outputs (Gauss-Newton), which has less noise than the square of each image.
     """
     sums = {block.output: torch.zeros(graph[block.output].shape) for block in blocks}
-    if settings.fisher:
-        done = 0
-        for batch in images.split(settings.batch_size):
-            values, outputs = {}, {}
-            with torch.enable_grad():
-                for node, _, value in run_steps(graph, (batch.clone().requires_grad_(),)):
-                    if node.name in sums:
-                        values[node.name] = value
-                    if node.name in graph.outputs:
-                        outputs[node.name] = value
-                for name, gradient in output_gradients(values, outputs, done, settings.seed).items():
-                    sums[name] += gradient.square().sum(0)
-            done += len(batch)
+    done = 0
+    for batch in images.split(settings.batch_size) if settings.fisher else ():
+        values, outputs = {}, {}
+        with torch.enable_grad():
+            for node, _, value in run_steps(graph, (batch.clone().requires_grad_(),)):
+                if node.name in sums:
+                    values[node.name] = value
+                if node.name in graph.outputs:
+                    outputs[node.name] = value
+            for name, gradient in output_gradients(values, outputs, done, settings.seed).items():
+                sums[name] += gradient.square().sum(0)
+        done += len(batch)
     return {
-        name: total / total.mean() if total.any() else torch.ones_like(total) for name, total in sums.items()
+        name: torch.lerp(torch.ones_like(total), total / total.mean(), settings.fisher)
+        if total.any()
+        else torch.ones_like(total)
+        for name, total in sums.items()
     }
 
 
