@@ -19,7 +19,7 @@ import click
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="FILE",
               help="Model file to write.")  # fmt: skip
 @click.option("--method", default="auto", show_default=True, metavar="NAME",
-              help="auto, minmax, percentile, mse, easyquant, ptq4vit, fqvit, repq or erq.")  # fmt: skip
+              help="auto, minmax, percentile, mse, easyquant, ptq4vit, fqvit, repq, erq, brecq.")  # fmt: skip
 @click.option("--bits", type=int, default=7, show_default=True, metavar="A",
               help="Bits of activations that enter matrix products, 4 to 8.")  # fmt: skip
 @click.option("--eight-bit-share", type=float, metavar="SHARE",

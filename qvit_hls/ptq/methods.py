@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from qvit_hls.errors import QvitError
 from qvit_hls.ptq.channel_shifts import EqualRanges, LeastChannelError, LeastOutputError, ShiftRule
 from qvit_hls.ptq.metrics import HessianGuided
+from qvit_hls.ptq.reconstruction import BlockReconstruction
 from qvit_hls.ptq.ridge import RidgeCorrection
 from qvit_hls.ptq.rows import RowError
 from qvit_hls.ptq.scales import FullRange, LeastErrorRange, PercentileRange, RangeRule
@@ -27,6 +28,7 @@ class Recipe:
         correction: of the weights, or None.
         shifts: of the channels of LayerNorm outputs, before anything else, or None.
         softmax_levels: of the softmax's exponents in each factor of two; 0: they are on a uniform grid.
+        reconstruction: of blocks, with learned rounding of the weights, or None.
     """
 
     range_rule: RangeRule
@@ -36,6 +38,7 @@ class Recipe:
     correction: RidgeCorrection | None = None
     shifts: ShiftRule | None = None
     softmax_levels: int = 0
+    reconstruction: BlockReconstruction | None = None
 
 
 class Method(Protocol):
@@ -248,10 +251,43 @@ class Auto:
         return Recipe(LeastErrorRange(), "gram", True, self.search, self.correction, self.shifts)
 
 
+@dataclass(frozen=True)
+class Brecq:
+    """Block reconstruction from what ``auto`` finds: roundings and steps that are learned block by block.
+
+    Attributes:
+        search: settings of EasyQuant.
+        correction: settings of ERQ, whose weights and biases the learning starts from; None: it starts from
+            the float weights, as in AdaRound.
+        shifts: of the channels of LayerNorm outputs, or None.
+        reconstruction: settings of the learning.
+    """
+
+    name: ClassVar[str] = "brecq"
+    #: With fewer, the roundings learn the images.
+    fewest_images: ClassVar[int] = 32
+    search: StepSearch = field(default_factory=StepSearch)
+    correction: RidgeCorrection | None = field(default_factory=RidgeCorrection)
+    shifts: ShiftRule | None = field(default_factory=LeastOutputError)
+    reconstruction: BlockReconstruction = field(default_factory=BlockReconstruction)
+
+    @property
+    def recipe(self) -> Recipe:
+        """As ``Method``."""
+        return Recipe(
+            LeastErrorRange(),
+            "gram",
+            search=self.search,
+            correction=self.correction,
+            shifts=self.shifts,
+            reconstruction=self.reconstruction,
+        )
+
+
 #: The settings of each method by its name; the default first.
 METHODS: Mapping[str, type[Method]] = {
     method.name: method
-    for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Ptq4Vit, FqVit, RepqVit, Erq)
+    for method in (Auto, MinMax, Percentile, LeastError, EasyQuant, Ptq4Vit, FqVit, RepqVit, Erq, Brecq)
 }
 
 

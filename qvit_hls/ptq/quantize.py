@@ -19,6 +19,7 @@ from qvit_hls.ptq.channel_shifts import reparameterize
 from qvit_hls.ptq.methods import Auto, Method, Recipe
 from qvit_hls.ptq.observations import Observations
 from qvit_hls.ptq.placement import BitWidths, GridKind, Placement, place
+from qvit_hls.ptq.reconstruction import reconstruct
 from qvit_hls.ptq.ridge import correct_weights
 from qvit_hls.ptq.rows import EightBitShare, RowBudget, RowSteps, average_bits, choose_widths, search_rows
 from qvit_hls.ptq.scales import FullRange, find_steps
@@ -96,11 +97,15 @@ def quantize_graph(
     rows = _rows(_row_steps(graph, seen, recipe), settings.budget)
     if recipe.search is not None:
         steps, rows = refine_steps(graph, placement, images, steps, rows, recipe.search, progress)
+    best = graph
     if recipe.correction is not None:
-        graph = correct_weights(graph, placement, images, steps, rows, recipe.correction, progress)
+        best = correct_weights(graph, placement, images, steps, rows, recipe.correction, progress)
+    if recipe.reconstruction is not None:
+        found = reconstruct(graph, best, placement, images, steps, rows, recipe.reconstruction, progress)
+        best, steps = found.graph, dict(found.steps)
     columns = {node.name: node.op.weight.shape[1] for node in graph if isinstance(node.op, Linear)}
     bits = {name: layer.bits for name, layer in rows.items()}
-    annotated = annotate(graph, placement, steps, rows, recipe.softmax_levels)
+    annotated = annotate(best, placement, steps, rows, recipe.softmax_levels)
     return Quantized(annotated, reference, average_bits(bits, columns), bits)
 
 

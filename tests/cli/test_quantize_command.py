@@ -77,7 +77,7 @@ def test_all_wrong_settings_are_said_and_nothing_is_written(
     assert failed.exit_code == 1
     assert failed.stderr.splitlines() == [
         f"error: {tmp_path} is a folder; it should be the name of a file to write.",
-        "error: There is no method magic; methods are auto, minmax, percentile, mse, easyquant, erq.",
+        "error: There is no method magic; methods are auto, minmax, percentile, mse, easyquant, erq, brecq.",
         "error: The activation grid is to have 3 bits; it should have 4 to 8.",
         "error: --eight-bit-share and --avg-bits exclude each other; give one of them.",
     ]

@@ -13,10 +13,11 @@ from qvit_hls.ir import float_ops as f
 from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.ir.lowering import lower
 from qvit_hls.ir.pipeline import INTEGER_PASSES, run_passes
-from qvit_hls.ptq.methods import METHODS, LeastError, Percentile, method_named
+from qvit_hls.ptq.methods import METHODS, Brecq, LeastError, Percentile, method_named
 from qvit_hls.ptq.placement import BitWidths
 from qvit_hls.ptq.quality import compare
 from qvit_hls.ptq.quantize import QuantizationSettings, quantize_graph
+from qvit_hls.ptq.reconstruction import BlockReconstruction
 from qvit_hls.ptq.rows import AverageBits, EightBitShare, RowBudget
 
 
@@ -30,8 +31,11 @@ def test_the_integer_graph_follows_the_quantized_one(
     name: str, fixture: str, bits: int, budget: RowBudget, request: pytest.FixtureRequest
 ) -> None:
     graph: Graph = request.getfixturevalue(fixture)
-    settings = QuantizationSettings(method_named(name), BitWidths(activation=bits), budget)
-    quantized = quantize_graph(graph, random_images(8), settings)
+    method = method_named(name)
+    if isinstance(method, Brecq):
+        method = Brecq(reconstruction=BlockReconstruction(iterations=20))
+    settings = QuantizationSettings(method, BitWidths(activation=bits), budget)
+    quantized = quantize_graph(graph, random_images(max(8, method.fewest_images)), settings)
     integer = lower(quantized.graph)
     images = random_images(64, seed=5)
     found, expected = integer(images), quantized.graph(images)
