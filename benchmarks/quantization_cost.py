@@ -6,7 +6,7 @@ memory is the largest resident set that the system has seen of it.
 
     python benchmarks/quantization_cost.py [--model deit_tiny] [--method mse] [--json FILE]
 
-Cells that FILE holds are not measured again, so it can be stopped and gone on with; ``--again`` measures them.
+Cells that FILE holds are not measured again, so a run that was stopped goes on; ``--again`` measures them.
 """
 
 from __future__ import annotations
@@ -104,7 +104,16 @@ def measured(model: str, method: str) -> dict[str, float]:
     """Of a process that does nothing else."""
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), model)
-        command = [sys.executable, __file__, "--in-this-process", folder, "--model", model, "--method", method]
+        command = [
+            sys.executable,
+            __file__,
+            "--in-this-process",
+            folder,
+            "--model",
+            model,
+            "--method",
+            method,
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ)
         if done.returncode != 0:
             raise click.ClickException(f"{model} by {method} ended with exit code {done.returncode}.")
@@ -122,7 +131,9 @@ def table_of(cells: dict[str, dict[str, dict[str, float]]]) -> Table:
         row = [method]
         for model in MODELS:
             cell = cells.get(model, {}).get(method)
-            row += ["", ""] if cell is None else [f"{cell['seconds']:.1f}", f"{cell['peak_bytes'] / 2**30:.2f}"]
+            row += (
+                ["", ""] if cell is None else [f"{cell['seconds']:.1f}", f"{cell['peak_bytes'] / 2**30:.2f}"]
+            )
         table.add_row(*row)
     return table
 
