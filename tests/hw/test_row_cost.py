@@ -10,7 +10,7 @@ from models import compiled
 
 from qvit_hls.hw.accelerator import Mac
 from qvit_hls.hw.board import load_board
-from qvit_hls.hw.cycles import estimate
+from qvit_hls.hw.cycles import estimate, most_cycles
 from qvit_hls.hw.explore.configuration import complete, unsized
 from qvit_hls.hw.row_cost import RowCost, with_all_row_tiles
 from qvit_hls.hw.schedule import schedule
@@ -92,3 +92,10 @@ def test_an_accelerator_that_exists_has_only_its_row_tiles() -> None:
         assert parts == (2 if name.endswith(".v") else 1)
         most = 8 * config.max_row_tiles - rows // parts
         assert len(own) == min(most, rows // parts) + 1
+
+
+def test_a_rate_that_cycles_give_allows_these_cycles() -> None:
+    for clock_mhz in (100.0, 187.5, 300.0, 333.33):
+        for cycles in [*range(1, 3000), 137_108, 1_607_653]:
+            assert most_cycles(clock_mhz, clock_mhz * 1e6 / cycles) == cycles
+            assert most_cycles(clock_mhz, clock_mhz * 1e6 / (cycles + 0.5)) == cycles
