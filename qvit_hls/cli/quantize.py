@@ -47,6 +47,8 @@ if TYPE_CHECKING:
               help="Images, perhaps labels, to compare on. [default: the calibration images]")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), metavar="PATH",
               help="Write the comparison, layer by layer, as JSON.")  # fmt: skip
+@click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Draw ranges of values, sensitivity of layers and SQNR there.")  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path), metavar="FOLDER",
               help="Keep the calibration here: one that was stopped goes on.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
@@ -71,6 +73,7 @@ def quantize(
     for_build: Path | None,
     data: Path | None,
     report: Path | None,
+    plots: Path | None,
     cache: Path | None,
     quiet: bool,
 ) -> None:
@@ -85,9 +88,14 @@ def quantize(
     4-bit rows only.
     """
     from qvit_hls.cli.console import progress, results
+    from qvit_hls.flow.output import write_file
     from qvit_hls.flow.quantize import QuantizationRequest
     from qvit_hls.flow.quantize import quantize as run
     from qvit_hls.report.quantize import quantization_table
+    from qvit_hls.report.quantize_plots import check_plot_folder, quantization_plots
+
+    if plots is not None:
+        check_plot_folder(plots)
 
     request = QuantizationRequest(
         model=model,
@@ -114,5 +122,8 @@ def quantize(
     )
     with progress(quiet) as update:
         result = run(request, update)
+    if plots is not None:
+        for name, content in quantization_plots(result).items():
+            write_file(plots / name, content)
     if not quiet:
         results().print(quantization_table(result), soft_wrap=True)

@@ -190,9 +190,14 @@ class QuantizationResult:
             "frame": None if self.frame is None else self.frame.to_json(),
             **self.quality.to_json(),
             "rows": {
-                name: {"rows": len(bits), "eight_bit": eight[name]}
+                name: {
+                    "rows": len(bits),
+                    "eight_bit": eight[name],
+                    **self.quantized.errors[name].to_json(),
+                }
                 for name, bits in self.quantized.rows.items()
             },
+            "ranges": [found.to_json() for found in self.quantized.ranges],
         }
 
 

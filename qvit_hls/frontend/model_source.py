@@ -92,14 +92,16 @@ def _of_timm(name: str, weights: Path | None, classes: int | None) -> LoadedMode
             f"timm cannot be imported ({error}); torchvision has to be the build made for this torch."
         ) from error
     if not timm.is_model(name):
-        raise QvitError(_unknown(f"timm has no model {name}", name, timm.list_models()))
+        names = timm.list_models()
+        listed = f"; timm.list_models() gives the names of all {len(names):,}"
+        raise QvitError(_unknown(f"timm has no model {name}", name, names, listed))
     if weights is None:
         raise QvitError(_no_weights(f"timm:{name}"))
     tensors = _read(weights)
     options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     model: nn.Module = timm.create_model(name, pretrained=False, **options)
     problems = tensor_problems(tensors, model.state_dict())
-    _raise_if_any(list(problems), weights, f"timm:{name}")
+    _raise_if_any(list(problems), f"The weights {weights} do not fit timm:{name}.")
     model.load_state_dict(tensors)
     published: Any = getattr(model, "pretrained_cfg", {})
     channels, height, width = (int(size) for size in published["input_size"])
@@ -175,7 +177,7 @@ def _of_transformers(folder: Path, weights: Path | None) -> LoadedModel:
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    _raise_if_any(list(_report_problems(report)), weights, str(folder))
+    _raise_if_any(list(_report_problems(report)), f"The weights {weights} do not fit {folder}.")
     size = config.image_size
     height, width = size if isinstance(size, list | tuple) else (size, size)
     shape = (int(config.num_channels), int(height), int(width))
@@ -237,22 +239,23 @@ def _read(path: Path) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if tensor.is_floating_point() and not tensor.isfinite().all()
     ]
-    _raise_if_any(problems, path, "any model")
+    _raise_if_any(problems, f"The weights {path} cannot be used.")
     return {n: t.to(torch.float32) if t.is_floating_point() else t for n, t in tensors.items()}
 
 
-def _raise_if_any(problems: list[str], weights: Path, model: str) -> None:
+def _raise_if_any(problems: list[str], heading: str) -> None:
     if not problems:
         return
     listed = problems[:_LISTED]
     if len(problems) > _LISTED:
         listed.append(f"And {len(problems) - _LISTED} more tensors are wrong.")
-    raise QvitError([f"The weights {weights} do not fit {model}.", *listed])
+    raise QvitError([heading, *listed])
 
 
-def _unknown(message: str, name: str, known: list[str]) -> str:
+def _unknown(message: str, name: str, known: list[str], otherwise: str = "") -> str:
+    """With the nearest of the names that are known; where none is near, with ``otherwise``."""
     near = difflib.get_close_matches(name, known, n=3)
-    return f"{message}. Nearest names: {', '.join(near)}." if near else f"{message}."
+    return f"{message}. Nearest names: {', '.join(near)}." if near else f"{message}{otherwise}."
 
 
 def _no_weights(model: str) -> str:

@@ -18,6 +18,7 @@ from qvit_hls.ptq.annotate import WeightRows, annotate
 from qvit_hls.ptq.calibration import CalibrationSettings, Progress, check_images, observe
 from qvit_hls.ptq.cosine import refine_steps
 from qvit_hls.ptq.cycle_budget import CycleBudget, RowCost, widths_within
+from qvit_hls.ptq.diagnostics import LayerError, ValueRange, layer_errors, value_ranges
 from qvit_hls.ptq.methods import Auto, Method, Recipe
 from qvit_hls.ptq.observations import Observations
 from qvit_hls.ptq.placement import BitWidths, Placement, place
@@ -51,12 +52,16 @@ class Quantized:
         graph: annotated float graph, which ``ir.lowering.lower`` takes.
         average_bits: of a weight.
         rows: widths of the rows, uint8 ``[R]``, by linear layer.
+        ranges: of the values with a grid.
+        errors: of the rows, by linear layer.
         cost: of the rows in cycles, where they were chosen by that.
     """
 
     graph: Graph
     average_bits: float
     rows: Mapping[str, Tensor]
+    ranges: tuple[ValueRange, ...]
+    errors: Mapping[str, LayerError]
     cost: RowCost | None = None
 
 
@@ -97,14 +102,23 @@ def quantize_graph(
     seen.check_ranges(placement)
     steps = find_steps(graph, placement, seen, recipe.range_rule)
     layers = _row_steps(graph, seen, recipe)
-    rows = _rows(layers, choose(layers))
+    widths = choose(layers)
+    errors = layer_errors(layers, widths)
+    rows = _rows(layers, widths)
     if recipe.cosine is not None:
         steps, rows = refine_steps(graph, placement, images, steps, rows, recipe.cosine, progress)
     if recipe.correction is not None:
         graph = correct_weights(graph, placement, images, steps, rows, recipe.correction, progress)
     columns = {node.name: node.op.weight.shape[1] for node in graph if isinstance(node.op, Linear)}
     bits = {name: layer.bits for name, layer in rows.items()}
-    return Quantized(annotate(graph, placement, steps, rows), average_bits(bits, columns), bits, cost)
+    return Quantized(
+        graph=annotate(graph, placement, steps, rows),
+        average_bits=average_bits(bits, columns),
+        rows=bits,
+        ranges=value_ranges(placement, seen, steps),
+        errors=errors,
+        cost=cost,
+    )
 
 
 def _lowered_once(
