@@ -33,6 +33,7 @@ from qvit_hls.ptq.placement import BitWidths
 from qvit_hls.ptq.quality import Quality, compare
 from qvit_hls.ptq.quantize import QuantizationSettings, Quantized, quantize_graph
 from qvit_hls.ptq.rows import AverageBits, EightBitShare, RowBudget
+from qvit_hls.ptq.single_precision import with_single_precision_weights
 
 DEFAULT_SHARE = 0.25
 
@@ -226,6 +227,11 @@ def quantize_module(
     Raises:
         QvitError: the network uses what the IR does not have, or what ``ptq.quantize.quantize_graph`` says.
     """
+    graph = _traced(module, images, name, progress)
+    return graph, quantize_graph(graph, images, settings, cache, progress)
+
+
+def _traced(module: nn.Module, images: Tensor, name: str, progress: Progress) -> Graph:
     if images.dim() != 4 or not len(images):
         raise QvitError(
             f"Calibration images have shape {list(images.shape)}; it should be [n, channels, height, width] "
@@ -234,7 +240,7 @@ def quantize_module(
     progress("export", 0, 1)
     graph = float_graph(module, torch.zeros_like(images[:1], dtype=torch.float32), name)
     progress("export", 1, 1)
-    return graph, quantize_graph(graph, images, settings, cache, progress)
+    return with_single_precision_weights(graph)
 
 
 @one_torch_thread()
@@ -256,9 +262,9 @@ def quantize(
     data = calibration if request.data is None else read_images(request.data, wanted.shape, wanted.classes)
     images = torch.from_numpy(calibration.images)
     name = os.fsencode(request.out.stem).decode(errors="replace")
-    graph, quantized = quantize_module(
-        network, images, settings, name=name, cache=request.cache, progress=progress
-    )
+    graph = _traced(network, images, name, progress)
+    del network  # its memory is wanted
+    quantized = quantize_graph(graph, images, settings, request.cache, progress)
     labels = None if data.labels is None else torch.from_numpy(data.labels)
     integer = lower(quantized.graph)
     frame = frame_cycles(integer, quantized.cost) if isinstance(quantized.cost, RowCost) else None
