@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qvit_hls.cli.options import board_option, clock_option, mac_option, model_argument, tile_option
+from qvit_hls.cli.options import (
+    board_option,
+    clock_option,
+    for_option,
+    mac_option,
+    model_argument,
+    tile_option,
+)
 
 if TYPE_CHECKING:
     from qvit_hls.hw.accelerator import Mac
@@ -22,8 +29,9 @@ if TYPE_CHECKING:
 @clock_option
 @tile_option
 @mac_option
-@click.option("--for", "for_build", type=click.Path(path_type=Path), metavar="BUILD",
-              help="Run on the accelerator of this earlier build: new weights and program only.")  # fmt: skip
+@for_option
+@click.option("--max-cycles", type=click.IntRange(min=1), metavar="N",
+              help="Choose the smallest accelerator on which a frame takes at most N cycles.")  # fmt: skip
 @click.option("--onnx", is_flag=True, help="Add the integer graph as graph.onnx, for Netron.")
 @click.option(
     "--verify-passes", is_flag=True, help="Check every compiler pass by running the graph around it."
@@ -41,6 +49,7 @@ def gen(
     tile: tuple[int, int, int] | None,
     mac: Mac | None,
     for_build: Path | None,
+    max_cycles: int | None,
     onnx: bool,
     verify_passes: bool,
     seed: int,
@@ -53,19 +62,10 @@ def gen(
     gen that fails leaves nothing behind.
     """
     from qvit_hls.cli.console import progress, results
-    from qvit_hls.errors import QvitError
     from qvit_hls.flow.generate import Target, generate
     from qvit_hls.report.project import project_summary
 
-    if for_build is None:
-        target = Target.on_board(board, clock_mhz, tile, mac or "hls")
-    elif board or clock_mhz or tile or mac:
-        raise QvitError(
-            f"--for takes board, clock, tile and engine from {for_build}: "
-            "leave out --board, --clock, --tile and --mac."
-        )
-    else:
-        target = Target.of_build(for_build)
+    target = Target.of_options(board, clock_mhz, tile, mac, for_build, max_cycles)
     with progress(quiet) as update:
         result = generate(
             model,

@@ -35,3 +35,10 @@ tile_option: Decorator = click.option(
     metavar="TOKENS ROWS DEPTH",
     help="Tile of the engine (T_n, T_m, T_k). [default: chosen for model and board]",
 )
+for_option: Decorator = click.option(
+    "--for",
+    "for_build",
+    type=click.Path(path_type=Path),
+    metavar="BUILD",
+    help="The accelerator of this earlier build: new weights and program only.",
+)

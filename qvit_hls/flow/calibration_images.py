@@ -46,6 +46,11 @@ def calibration_images(path: Path, wanted: ImageFormat, count: int | None = None
     """
     if path.is_dir():
         return _folder(path, wanted, count)
+    if not path.exists():
+        raise QvitError(
+            f"There is no file or folder {path}; calibration images are an .npz file with an array 'images', "
+            "or a folder of image files."
+        )
     return read_images(path, wanted.shape, wanted.classes, count)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,7 @@ class Target:
         config: the accelerator, where it is given; else one is chosen for the board.
         tile: T_n, T_m and T_k, where they are given and the rest is to be chosen.
         mac: what the engine is made of, where the accelerator is to be chosen.
+        max_cycles: per frame, where the smallest accelerator that needs no more is to be chosen.
     """
 
     board: Board
@@ -56,6 +57,7 @@ class Target:
     config: AcceleratorConfig | None = None
     tile: tuple[int, int, int] | None = None
     mac: Mac = "hls"
+    max_cycles: int | None = None
 
     def __post_init__(self) -> None:
         """Check the clock.
@@ -69,6 +71,35 @@ class Target:
                 f"The clock is {self.clock_mhz} MHz; it should be from {low} to {high} MHz, "
                 f"such as the {self.board.clock_mhz:g} MHz of {self.board.name}."
             )
+
+    @classmethod
+    def of_options(
+        cls,
+        board: str | None = None,
+        clock_mhz: float | None = None,
+        tile: tuple[int, int, int] | None = None,
+        mac: Mac | None = None,
+        for_build: Path | None = None,
+        max_cycles: int | None = None,
+    ) -> Target:
+        """A new accelerator on a board, or that of an earlier build, as options of a command say.
+
+        Raises:
+            QvitError: options that exclude each other, or what ``on_board`` and ``of_build`` say.
+        """
+        if tile is not None and max_cycles is not None:
+            raise QvitError(
+                "--tile and --max-cycles exclude each other: one names the accelerator, the other finds it."
+            )
+        if for_build is None:
+            found = cls.on_board(board, clock_mhz, tile, mac or "hls")
+            return replace(found, max_cycles=max_cycles)
+        if board or clock_mhz or tile or mac or max_cycles:
+            raise QvitError(
+                f"--for takes board, clock, tile and engine from {for_build}: "
+                f"leave out --board, --clock, --tile{', --max-cycles' if max_cycles else ''} and --mac."
+            )
+        return cls.of_build(for_build)
 
     @classmethod
     def on_board(
@@ -116,7 +147,7 @@ class Target:
         """
         if self.config is not None:
             return program_for(graph, self.config)
-        return choose_accelerator(graph, self.board, self.tile, self.mac, self.clock_mhz)
+        return choose_accelerator(graph, self.board, self.tile, self.mac, self.clock_mhz, self.max_cycles)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,9 @@ from qvit_hls.errors import QvitError
 from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.ir.integer_ops import QuantizedInput
 
+#: Arrays that are named one by one in a message; the others are counted.
+_LISTED = 5
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -129,6 +132,11 @@ def read_images(path: Path, shape: tuple[int, ...], classes: int, count: int | N
     )
 
 
+def _listed(names: list[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _single_precision(images: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is reported as that
         return images.astype(np.float32)
@@ -142,7 +150,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
         if "images" not in names:
             raise QvitError(
-                f"{path} has no array 'images'; its arrays are: {', '.join(names) or 'none'}. "
+                f"{path} has no array 'images'; its arrays are: {_listed(names) or 'none'}. "
                 "Save with: np.savez(path, images=x)"
             )
         with np.load(path, allow_pickle=False) as arrays:

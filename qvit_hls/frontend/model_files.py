@@ -70,12 +70,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if tensor.is_floating_point() and not tensor.isfinite().all()
     ]
-    raise_if_any(problems, path, "any model")
+    raise_if_any(problems, f"The weights {path} cannot be used.")
     return {n: t.to(torch.float32) if t.is_floating_point() else t for n, t in tensors.items()}
 
 
-def raise_if_any(problems: list[str], weights: Path, model: str) -> None:
-    """Raise what is wrong with ``weights`` for ``model``, the first problems in full.
+def raise_if_any(problems: list[str], heading: str) -> None:
+    """Raise the problems with a weights file, the first of them in full.
 
     Raises:
         QvitError: there are problems.
@@ -85,13 +85,13 @@ def raise_if_any(problems: list[str], weights: Path, model: str) -> None:
     listed = problems[:_LISTED]
     if len(problems) > _LISTED:
         listed.append(f"And {len(problems) - _LISTED} more tensors are wrong.")
-    raise QvitError([f"The weights {weights} do not fit {model}.", *listed])
+    raise QvitError([heading, *listed])
 
 
-def unknown_name(message: str, name: str, known: list[str]) -> str:
-    """``message`` and the known names most like ``name``."""
+def unknown_name(message: str, name: str, known: list[str], otherwise: str = "") -> str:
+    """With the nearest of the names that are known; where none is near, with ``otherwise``."""
     near = difflib.get_close_matches(name, known, n=3)
-    return f"{message}. Nearest names: {', '.join(near)}." if near else f"{message}."
+    return f"{message}. Nearest names: {', '.join(near)}." if near else f"{message}{otherwise}."
 
 
 def no_weights(model: str) -> str:

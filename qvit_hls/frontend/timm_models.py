@@ -33,7 +33,9 @@ def timm_model(name: str, weights: Path | None, classes: int | None) -> LoadedMo
     """
     timm = _timm(f"timm:{name}")
     if not timm.is_model(name):
-        raise QvitError(unknown_name(f"timm has no model {name}", name, timm.list_models()))
+        names = timm.list_models()
+        listed = f"; timm.list_models() gives the names of all {len(names):,}"
+        raise QvitError(unknown_name(f"timm has no model {name}", name, names, listed))
     if weights is None:
         raise QvitError(no_weights(f"timm:{name}"))
     tensors = read_weights(weights)
@@ -97,7 +99,8 @@ def _loaded(
     published: Mapping[str, Any],
 ) -> LoadedModel:
     """``model`` with its weights; what is published about its images, by a folder or by timm."""
-    raise_if_any(list(tensor_problems(tensors, model.state_dict())), weights, source)
+    problems = list(tensor_problems(tensors, model.state_dict()))
+    raise_if_any(problems, f"The weights {weights} do not fit {source}.")
     model.load_state_dict(tensors)
     known: dict[str, Any] = {**getattr(model, "pretrained_cfg", {}), **published}
     channels, height, width = (int(size) for size in known["input_size"])

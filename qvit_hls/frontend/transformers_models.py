@@ -81,7 +81,7 @@ def transformers_model(folder: Path, weights: Path | None) -> LoadedModel:
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    raise_if_any(list(_report_problems(report)), weights, str(folder))
+    raise_if_any(list(_report_problems(report)), f"The weights {weights} do not fit {folder}.")
     size = config.image_size
     height, width = size if isinstance(size, list | tuple) else (size, size)
     shape = (int(config.num_channels), int(height), int(width))

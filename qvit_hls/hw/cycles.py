@@ -8,6 +8,7 @@ latency are not in it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,6 +139,12 @@ def estimate(program: Program, board: Board, clock_mhz: float) -> Estimate:
     )
 
 
+def most_cycles(clock_mhz: float, frames_per_second: float) -> int:
+    """Cycles per frame with which a rate is just reached."""
+    # The quotient of a rate that a whole number of cycles gives may round to just below that number.
+    return math.floor(clock_mhz * 1e6 / frames_per_second * (1 + 1e-12))
+
+
 def frame_timeline(program: Program, board: Board, clock_mhz: float) -> Timeline:
     """When everything in a frame happens on the RTL engine, by the simulation of its schedule."""
     tiles = Tiles.of_config(program.config, _bytes_per_cycle(board, clock_mhz))
@@ -181,9 +188,14 @@ def item_bytes(item: StreamItem, config: AcceleratorConfig) -> int:
     if isinstance(item, StreamedConstant):
         tokens, channels = item.codes.shape
         return ceil_div(tokens, config.tile_tokens) * channels * round_up(config.tile_tokens * 16, beat) // 8
-    steps = ceil_div(item.codes.shape[1], config.tile_depth)
+    return weight_bytes(config, len(item.codes), item.rows8, item.codes.shape[1])
+
+
+def weight_bytes(config: AcceleratorConfig, rows: int, rows8: int, columns: int) -> int:
+    """Bytes of a linear layer's weights and row parameters in the stream; ``rows8`` rows have two digits."""
+    beat, steps = config.beat_bits, ceil_div(columns, config.tile_depth)
     bits = 0
-    for tile in row_tiles(len(item.codes), item.rows8, config.tile_rows):
+    for tile in row_tiles(rows, rows8, config.tile_rows):
         bits += round_up(tile.rows * PARAMETER_BITS, beat) + steps * round_up(
             tile.atoms * config.tile_depth * 4, beat
         )

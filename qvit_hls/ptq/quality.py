@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qvit_hls.ir.graph import Graph
+from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.ir.integer_ops import SoftmaxExponents
 from qvit_hls.ir.interpreter import steps as run_steps
 from qvit_hls.ptq.calibration import Progress
@@ -79,7 +79,7 @@ def compare(
     integer: Graph,
     images: Tensor,
     labels: Tensor | None = None,
-    batch_size: int = 8,
+    batch_size: int = 4,
     progress: Progress = lambda stage, done, total: None,
 ) -> Quality:
     """Run all three graphs over the images.
@@ -90,18 +90,19 @@ def compare(
         integer: ``annotated``, lowered, its rows in their order; values have the float graph's names.
         images: float ``[n, *shape of the input]``, at least one.
         labels: integers ``[n]``, or None.
-        batch_size: images at a time.
+        batch_size: images at a time; memory grows with it.
         progress: told after each batch.
     """
+    needed = {*float_graph.outputs, *(node.name for node in integer if _compared(node))}
     sums: dict[str, Tensor] = {}
     predictions: list[Tensor] = []
     for batch in images.float().split(batch_size):
-        values = float_graph.run(batch)
+        values = {node.name: v for node, _, v in run_steps(float_graph, (batch,)) if node.name in needed}
         outputs = [values[float_graph.outputs[0]], _output(annotated, batch)]
         for node, _, value in run_steps(integer, (batch,)):
             if node.name == integer.outputs[0]:
                 outputs.append(value)
-            if node.quant is None or isinstance(node.op, SoftmaxExponents):
+            if node.quant is None or not _compared(node):
                 continue
             wanted, got = values[node.name].double().flatten(), value.double().flatten() * node.quant.scale
             new = torch.stack([wanted @ wanted, got @ got, wanted @ got, (wanted - got).square().sum()])
@@ -112,6 +113,11 @@ def compare(
     layers = sorted((_layer(name, total) for name, total in sums.items()), key=lambda layer: layer.sqnr_db)
     top1 = [None] * 3 if labels is None else (found == labels).double().mean(1).tolist()
     return Quality(tuple(layers), len(images), float((found[0] == found[2]).double().mean()), *top1)
+
+
+def _compared(node: Node) -> bool:
+    """Whether a node of the integer graph has a value that the float graph has too."""
+    return node.quant is not None and not isinstance(node.op, SoftmaxExponents)
 
 
 def _output(graph: Graph, batch: Tensor) -> Tensor:

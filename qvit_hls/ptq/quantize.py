@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from qvit_hls.ir.lowering import lower
 from qvit_hls.ptq.annotate import WeightRows, annotate
 from qvit_hls.ptq.calibration import CalibrationSettings, Progress, check_images, observe
 from qvit_hls.ptq.channel_shifts import reparameterize
+from qvit_hls.ptq.cycle_budget import CycleBudget, RowCost, widths_within
+from qvit_hls.ptq.diagnostics import LayerError, ValueRange, layer_errors, value_ranges
 from qvit_hls.ptq.methods import Auto, Method, Recipe
 from qvit_hls.ptq.observations import Observations
 from qvit_hls.ptq.placement import BitWidths, GridKind, Placement, place
@@ -39,7 +42,7 @@ class QuantizationSettings:
 
     method: Method = field(default_factory=Auto)
     widths: BitWidths = field(default_factory=BitWidths)
-    budget: RowBudget = field(default_factory=lambda: EightBitShare(0.25))
+    budget: RowBudget | CycleBudget = field(default_factory=lambda: EightBitShare(0.25))
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
 
 
@@ -53,12 +56,18 @@ class Quantized:
             some LayerNorms rescaled where the method does that. It computes the same.
         average_bits: of a weight.
         rows: widths of the rows, uint8 ``[R]``, by linear layer.
+        ranges: of the values with a grid.
+        errors: of the rows, by linear layer.
+        cost: of the rows in cycles, where they were chosen by that.
     """
 
     graph: Graph
     reference: Graph
     average_bits: float
     rows: Mapping[str, Tensor]
+    ranges: tuple[ValueRange, ...]
+    errors: Mapping[str, LayerError]
+    cost: RowCost | None = None
 
 
 @torch.no_grad()
@@ -80,21 +89,33 @@ def quantize_graph(
 
     Raises:
         QvitError: images that do not fit or are too few; a graph that has no integer counterpart; values that
-            are not finite, or always zero. All problems of the stage that fails.
+            are not finite, or always zero; a budget of cycles that 4-bit rows exceed. All problems of the
+            stage that fails.
     """
     settings = settings or QuantizationSettings()
     recipe = settings.method.recipe
     check_images(graph, images, settings.method.fewest_images)
     placement = place(graph, settings.widths)
-    _check_lowering(graph, placement, images[:1], settings)
+    four_bit = _lowered_once(graph, placement, images[:1], settings.calibration)
     if recipe.shifts is not None:
         qmax = settings.widths.qmax(GridKind.OPERAND)
         graph = reparameterize(graph, images, qmax, recipe.shifts, progress=progress)
+        # Shifts take cycles, too.
+        four_bit = _lowered_once(graph, placement, images[:1], settings.calibration)
     reference = graph
+    cost: RowCost | None = None
+    if isinstance(settings.budget, CycleBudget):
+        cost = settings.budget.cost_of(four_bit)
+        choose = partial(widths_within, cost=cost)
+    else:
+        choose = partial(choose_widths, budget=settings.budget)
     seen = observe(graph, placement, images, settings.calibration, cache, progress)
     seen.check_ranges(placement)
     steps = find_steps(graph, placement, seen, recipe.range_rule)
-    rows = _rows(_row_steps(graph, seen, recipe), settings.budget)
+    layers = _row_steps(graph, seen, recipe)
+    widths = choose(layers)
+    errors = layer_errors(layers, widths)
+    rows = _rows(layers, widths)
     if recipe.search is not None:
         steps, rows = refine_steps(graph, placement, images, steps, rows, recipe.search, progress)
     best = graph
@@ -105,25 +126,35 @@ def quantize_graph(
         best, steps = found.graph, dict(found.steps)
     columns = {node.name: node.op.weight.shape[1] for node in graph if isinstance(node.op, Linear)}
     bits = {name: layer.bits for name, layer in rows.items()}
-    annotated = annotate(best, placement, steps, rows, recipe.softmax_levels)
-    return Quantized(annotated, reference, average_bits(bits, columns), bits)
+    return Quantized(
+        graph=annotate(best, placement, steps, rows, recipe.softmax_levels),
+        reference=reference,
+        average_bits=average_bits(bits, columns),
+        rows=bits,
+        ranges=value_ranges(placement, seen, steps),
+        errors=errors,
+        cost=cost,
+    )
 
 
-def _check_lowering(
-    graph: Graph, placement: Placement, image: Tensor, settings: QuantizationSettings
-) -> None:
-    """Lower the graph with the steps of one image: what its structure rules out shows before the work.
+def _lowered_once(
+    graph: Graph, placement: Placement, image: Tensor, calibration: CalibrationSettings
+) -> Graph:
+    """The integer graph with 4-bit rows and the steps of one image.
+
+    What the graph's structure rules out shows before the work.
 
     Raises:
         QvitError: what lowering says.
     """
-    seen = observe(graph, placement, image, settings.calibration)
+    seen = observe(graph, placement, image, calibration)
     for name, largest in seen.largest.items():
         if not largest:
             seen.largest[name] = torch.ones(())
     steps = find_steps(graph, placement, seen, FullRange())
-    rows = _rows(_row_steps(graph, seen, Recipe(FullRange(), search_rows=False)), settings.budget)
-    lower(annotate(graph, placement, steps, rows))
+    layers = _row_steps(graph, seen, Recipe(FullRange(), search_rows=False))
+    rows = _rows(layers, choose_widths(layers, EightBitShare(0)))
+    return lower(annotate(graph, placement, steps, rows))
 
 
 def _row_steps(graph: Graph, seen: Observations, recipe: Recipe) -> dict[str, RowSteps]:
@@ -145,6 +176,5 @@ def _row_steps(graph: Graph, seen: Observations, recipe: Recipe) -> dict[str, Ro
     return found
 
 
-def _rows(layers: Mapping[str, RowSteps], budget: RowBudget) -> dict[str, WeightRows]:
-    widths = choose_widths(layers, budget)
+def _rows(layers: Mapping[str, RowSteps], widths: Mapping[str, Tensor]) -> dict[str, WeightRows]:
     return {name: WeightRows(widths[name], rows.chosen(widths[name])) for name, rows in layers.items()}

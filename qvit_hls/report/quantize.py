@@ -29,6 +29,15 @@ def quantization_table(result: QuantizationResult) -> RenderableType:
         f"{result.request.method}, {result.calibration_images} calibration images; weights of "
         f"{result.quantized.average_bits:.2f} bits on average, activations of {result.request.bits} bits\n"
     )
+    frame = result.frame
+    if frame is not None:
+        eight = sum(int((bits == 8).sum()) for bits in result.quantized.rows.values())
+        rows = sum(len(bits) for bits in result.quantized.rows.values())
+        lines.append(
+            f"{eight:,} of {rows:,} rows have 8 bits: a frame takes {frame.cycles:,} cycles, "
+            f"{frame.frames_per_second:,.1f} frames per second ({frame.where}); at most {frame.limit:,} were "
+            f"allowed, 4-bit rows only would take {frame.four_bit_cycles:,}\n"
+        )
     images = f"{quality.images} image{'s' * (quality.images != 1)} ({result.origin})"
     lines.append(f"same class as the float network: {quality.agreement:.2%} of {images}\n")
     if quality.float_top1 is not None:

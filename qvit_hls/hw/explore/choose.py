@@ -20,6 +20,7 @@ def choose_accelerator(
     tile: tuple[int, int, int] | None = None,
     mac: Mac = "hls",
     clock_mhz: float | None = None,
+    max_cycles: int | None = None,
 ) -> Program:
     """The program of a model on the accelerator chosen for it.
 
@@ -27,14 +28,17 @@ def choose_accelerator(
         tile: T_n, T_m and T_k, when the caller has chosen them.
         mac: what the engine is made of.
         clock_mhz: of the accelerator; the board's where there is none.
+        max_cycles: per frame; then the smallest accelerator that needs no more is chosen.
 
     Raises:
-        QvitError: nothing fits the board, or the wanted tile is not buildable.
+        QvitError: nothing fits the board, nothing on it is fast enough, or the wanted tile is not
+            buildable.
     """
     if tile is not None:
         return _wanted(graph, board, mac, tile)
     clock = board.clock_mhz if clock_mhz is None else clock_mhz
-    return explore([graph], board, clock, mac, fastest_only=True).programs[0]
+    target_fps = None if max_cycles is None else clock * 1e6 / max_cycles
+    return explore([graph], board, clock, mac, target_fps, fastest_only=True).programs[0]
 
 
 def _wanted(graph: Graph, board: Board, mac: Mac, tile: tuple[int, int, int]) -> Program:

@@ -11,6 +11,7 @@ import numpy as np
 from qvit_hls.errors import QvitError
 from qvit_hls.hw.accelerator import AcceleratorConfig, Mac
 from qvit_hls.hw.board import Board
+from qvit_hls.hw.cycles import most_cycles
 from qvit_hls.hw.explore.configuration import complete, program_for
 from qvit_hls.hw.explore.cost import RESOURCES, largest_share
 from qvit_hls.hw.explore.limit import BindingConstraint, binding_constraint
@@ -115,7 +116,7 @@ def explore(
     if target_fps is None:
         near = [i for i in range(len(designs)) if found.objective[i] <= TOLERANCE * found.objective[fastest]]
     else:
-        reaches = found.cycles.max(axis=1) <= clock_mhz * 1e6 / target_fps
+        reaches = found.cycles.max(axis=1) <= most_cycles(clock_mhz, target_fps)
         near = np.flatnonzero(reaches).tolist()
         if not near:
             most_on = partial(_most_on, graphs, clock_mhz, mac)

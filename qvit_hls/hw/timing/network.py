@@ -149,10 +149,13 @@ def _same_bank(layer: Layer) -> tuple[int, int]:
     for item in layer.stream:
         if isinstance(item, StreamedWeights):
             odd = item.parameters.channel % 2
-            kinds = odd[: item.rows8], odd[item.rows8 :]
-            left8, left4 = (abs(2 * int(kind.sum()) - len(kind)) // 2 for kind in kinds)
-            return left8, left4
+            return unpaired(odd[: item.rows8]), unpaired(odd[item.rows8 :])
     return 0, 0
+
+
+def unpaired(odd: np.ndarray) -> int:
+    """Pairs of rows of one kind that go to the same bank, from whether each row's channel is odd."""
+    return abs(2 * int(odd.sum()) - len(odd)) // 2
 
 
 def stack(shapes: Sequence[NetworkShape]) -> NetworkShape:
