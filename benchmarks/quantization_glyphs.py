@@ -1,0 +1,133 @@
+"""Quantization after training of a timm ViT on the glyphs: every method at several widths.
+
+    python examples/glyphs/render.py -o build/glyphs
+    python benchmarks/quantization_glyphs.py [--method mse] [--json FILE]
+
+The network is ``examples/glyphs/timm_vit``; 64 training images calibrate. For each cell: top-1 of the integer
+graph (the golden reference) on the 4,020 test images, and of the annotated float graph, which is what fake
+quantization computes. Cells that FILE holds are not measured again, so a run that was stopped goes on.
+
+"W4/8 free" has 8-bit rows as far as the frame takes no more cycles than with 4-bit rows alone, on the
+accelerator that ``gen --mac rtl`` chooses for the 4-bit network on a ZCU102.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from quantization_cost import import_timm
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from qvit_hls.flow.cycle_target import CycleTarget
+from qvit_hls.flow.generate import Target
+from qvit_hls.flow.output import write_json
+from qvit_hls.frontend.compile import float_graph
+from qvit_hls.frontend.model_source import load_model
+from qvit_hls.ir.graph import Graph
+from qvit_hls.ir.lowering import lower
+from qvit_hls.ptq.cycle_budget import CycleBudget
+from qvit_hls.ptq.methods import METHODS, method_named
+from qvit_hls.ptq.placement import BitWidths
+from qvit_hls.ptq.quantize import QuantizationSettings, quantize_graph
+from qvit_hls.ptq.rows import AverageBits, EightBitShare, RowBudget
+
+ROOT = Path(__file__).parents[1]
+MODEL = ROOT / "examples" / "glyphs" / "timm_vit"
+RESULT = Path(__file__).parent / "results" / "quantization_glyphs.json"
+CALIBRATION_IMAGES = 64
+BATCH = 134
+
+
+def _free_rows() -> CycleBudget:
+    target = Target.of_options("zcu102", None, None, "rtl", None)
+    return CycleBudget(CycleTarget(target).row_cost)
+
+
+#: By title, bits of the activations and 8-bit rows.
+SETTINGS: dict[str, tuple[int, Callable[[], RowBudget | CycleBudget]]] = {
+    "W8A8": (8, lambda: EightBitShare(1)),
+    "W4A8": (8, lambda: EightBitShare(0)),
+    "W4A7": (7, lambda: EightBitShare(0)),
+    "W4/8 free A7": (7, _free_rows),
+    "W4.5A7": (7, lambda: AverageBits(4.5)),
+    "W4A4": (4, lambda: EightBitShare(0)),
+}
+
+
+def split(folder: Path, name: str) -> tuple[Tensor, Tensor]:
+    """Images as the network takes them, float ``[n, 1, 64, 64]``, and labels."""
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+        return torch.from_numpy(file["images"])[:, None].float() / 127.5 - 1, torch.from_numpy(file["labels"])
+
+
+def top1(graph: Graph, images: Tensor, labels: Tensor) -> float:
+    right = sum(
+        int((graph(x).flatten(1).argmax(1) == y).sum())
+        for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True)
+    )
+    return right / len(labels)
+
+
+@click.command(help=__doc__)
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              default=ROOT / "build" / "glyphs")  # fmt: skip
+@click.option("--method", "methods", type=click.Choice(list(METHODS)), multiple=True, help="Only these.")
+@click.option("--json", "out", type=click.Path(path_type=Path), default=RESULT)
+def main(data: Path, methods: tuple[str, ...], out: Path) -> None:
+    torch.set_num_threads(1)
+    import_timm()
+    found = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"cells": {}}
+    loaded = load_model(str(MODEL))
+    graph = float_graph(loaded.module, loaded.example, "timm_vit")
+    calibration = split(data, "train")[0][:CALIBRATION_IMAGES]
+    images, labels = split(data, "test")
+    if "float" not in found:
+        found["float"] = top1(graph, images, labels)
+    for method in methods or METHODS:
+        for title, (bits, budget) in SETTINGS.items():
+            if title in found["cells"].get(method, {}):
+                continue
+            start = time.perf_counter()
+            settings = QuantizationSettings(method_named(method), BitWidths(activation=bits), budget())
+            quantized = quantize_graph(graph, calibration, settings)
+            seconds = time.perf_counter() - start
+            cell = {
+                "integer": top1(lower(quantized.graph), images, labels),
+                "fake_quantized": top1(quantized.graph, images, labels),
+                "average_bits": quantized.average_bits,
+                "seconds": seconds,
+            }
+            click.echo(f"{method} {title}: {cell}", err=True)
+            # Another process may have added cells meanwhile.
+            kept = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else found
+            kept["cells"].setdefault(method, {})[title] = cell
+            found = kept
+            write_json(out, found)
+    show(found)
+
+
+def show(found: dict) -> None:
+    table = Table(title=f"Top-1 of integers (of fake quantization); float: {found['float']:.2%}")
+    table.add_column("method")
+    for title in SETTINGS:
+        table.add_column(title, justify="right")
+    for method in METHODS:
+        cells = found["cells"].get(method, {})
+        texts = [
+            f"{cells[title]['integer']:.2%} ({cells[title]['fake_quantized']:.2%})" if title in cells else ""
+            for title in SETTINGS
+        ]
+        table.add_row(method, *texts)
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    main()
