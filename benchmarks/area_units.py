@@ -6,7 +6,7 @@ To add one, append a :class:`Unit` to ``UNITS``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import qvit_hls
@@ -183,6 +183,23 @@ UNITS: tuple[Unit, ...] = (
             {"T_N": tokens, "MAX_TOKENS": 197, "MAX_CHANNELS": 192, "CHANNELS": channels}
             for tokens, channels in ((8, 1), (8, 2), (TOKENS, 2))
         ),
+    ),
+    replace(
+        _unit(
+            "layer_norm",
+            *(
+                {
+                    "T_N": tokens,
+                    "MAX_TOKENS": 197,
+                    "MAX_CHANNELS": 192,
+                    "CHANNELS": channels,
+                    "SHIFTS": shifts,
+                }
+                for tokens, channels in ((8, 1), (8, 2), (16, 2))
+                for shifts in (0, 1)
+            ),
+        ),
+        name="layer_norm_shifts",
     ),
     _unit("softmax", *({"T_N": lanes, "MAX_TOKENS": 197, "KEYS": 2} for lanes in (8, TOKENS))),
     _unit("mean_tokens", {"T_N": TOKENS, "MAX_TOKENS": 197}),

@@ -58,13 +58,20 @@ ALONE = {
     "store_trace": {"tile_tokens": "T_N", "tile_depth": "T_K"},
 }  # fmt: skip
 #: Columns that the others do not tell for a unit alone, as its parameters' defaults have them.
-DEFAULTS = {"table_bits": 8}
+DEFAULTS = {"table_bits": 8, "norm_shifts": 0}
+#: What the recorded engines are without.
+LEFT_OUT = ("norm_shifts",)
 
 
 def columns_of(records: list[Record]) -> dict[str, np.ndarray]:
     """Configuration columns of recorded engines; they have every optional unit."""
     return {
-        name: np.array([r["parameters"][PARAMETERS[name]] if name in PARAMETERS else 1 for r in records])
+        name: np.array(
+            [
+                r["parameters"][PARAMETERS[name]] if name in PARAMETERS else name not in LEFT_OUT
+                for r in records
+            ]
+        ).astype(np.int64)
         for name in FIELDS
     }
 

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from qvit_hls.hw.accelerator import AcceleratorConfig
 from qvit_hls.hw.resources.model import FIELDS, KINDS, resource_arrays, resources
 
-ENGINES: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[2] / "benchmarks" / "area" / "qvit_engine.json").read_text()
-)["records"]
+AREA = Path(__file__).parents[2] / "benchmarks" / "area"
+ENGINES: list[dict[str, Any]] = json.loads((AREA / "qvit_engine.json").read_text())["records"]
 HELD_OUT = [record for record in ENGINES if record["what"] == "held out"]
 #: Parameters of qvit_engine.sv by the configuration's fields.
 PARAMETERS = {
@@ -134,6 +133,28 @@ def test_engines_alone_take_what_they_take_among_others(configs: list[Accelerato
     for i, config in enumerate(configs):
         alone = resources(larger(config, mac=mac))
         assert [getattr(alone, kind) for kind in KINDS] == [together[kind][i] for kind in KINDS]
+
+
+def test_shifts_add_to_a_layer_norm_what_synthesis_counted() -> None:
+    """LUTs within what the same logic differs by from one synthesis to the next, registers exactly."""
+    records = json.loads((AREA / "layer_norm_shifts.json").read_text())["records"]
+    assert len(records) == 6
+    for plain, shifted in zip(records[::2], records[1::2], strict=True):
+        given = shifted["parameters"]
+        assert (plain["parameters"]["SHIFTS"], given["SHIFTS"]) == (0, 1)
+        config = larger(
+            config_of(ENGINES[0]),
+            tile_tokens=given["T_N"],
+            drain_rows=given["CHANNELS"],
+            max_channels=given["MAX_CHANNELS"],
+        )
+        before, after = (
+            resources(larger(config, norm_shifts=shifts)).units["layer_norm"] for shifts in (False, True)
+        )
+        luts = sum(shifted[kind] - plain[kind] for kind in ("lut", "srl", "lutram"))
+        assert after.lut - before.lut == pytest.approx(luts, abs=0.01 * before.lut)
+        assert after.ff - before.ff == shifted["ff"] - plain["ff"]
+        assert after.dsp == before.dsp and shifted["dsp"] == plain["dsp"]
 
 
 def test_units_that_are_left_out_take_nothing() -> None:

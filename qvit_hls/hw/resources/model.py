@@ -20,7 +20,7 @@ from qvit_hls.hw.accelerator import AcceleratorConfig, Mac
 from qvit_hls.hw.resources import hls_engine
 from qvit_hls.hw.resources.geometry import Memory, memory
 from qvit_hls.hw.resources.mac_tile import mac_tile
-from qvit_hls.hw.resources.terms import KNOWN_LUT_TERMS, OPTIONAL, value, with_derived
+from qvit_hls.hw.resources.terms import KNOWN_FF_TERMS, KNOWN_LUT_TERMS, OPTIONAL, value, with_derived
 
 KINDS = ("lut", "ff", "dsp", "bram36")
 #: Fields of the configuration that resources depend on.
@@ -28,6 +28,7 @@ FIELDS = (
     "tile_tokens", "tile_rows", "tile_depth", "activation_bits", "dsp_rows", "weight_ports", "drain_rows",
     "activation_depth", "digit_depth", "wide_depth", "weight_depth", "table_bits", "max_tokens",
     "max_channels", "image_pixels", "accumulator_bits", "softmax", "layer_norm", "mean_tokens",
+    "norm_shifts",
 )  # fmt: skip
 #: DSP slices of ``layer_norm_scale.sv``, by the bits that count the channels.
 _SCALE_DSPS = np.array([2, 2, 5, *[6] * 9, 10])
@@ -96,10 +97,12 @@ def unit_arrays(columns: Mapping[str, Any], mac: Mac = "rtl") -> dict[str, dict[
     units = {}
     for name, fitted in coefficients().items():
         there = c[OPTIONAL[name]] if name in OPTIONAL else c["1"]
-        known = KNOWN_LUT_TERMS.get(name, {})
         lut, ff = (
             sum((k * value(term, c) for term, k in parts), start=np.zeros(c["1"].shape))
-            for parts in ([*fitted["lut"].items(), *known.items()], fitted["ff"].items())
+            for parts in (
+                [*fitted["lut"].items(), *KNOWN_LUT_TERMS.get(name, {}).items()],
+                [*fitted["ff"].items(), *KNOWN_FF_TERMS.get(name, {}).items()],
+            )
         )
         units[name] = {
             "lut": _whole(lut * there),

@@ -16,6 +16,7 @@ from qvit_hls.hw.resources.geometry import lut_memory
 Columns = Mapping[str, np.ndarray]
 
 _SCALING_BITS = 23  # multiplier and shift of a deferred normalisation
+_SHIFT_BITS = 3  # of a LayerNorm's channel
 _ROW_TILE_BITS = 3  # row tiles whose row parameters are kept, as a power of two
 
 #: LUT terms of each module of the engine; ``qvit_engine`` is what lies between them.
@@ -65,7 +66,8 @@ LUT_TERMS: dict[str, tuple[str, ...]] = {
         "tile_tokens * tile_depth * activation_bits",
     ),
 }
-#: Terms whose coefficients are known: memories made of LUTs, and the transposer, synthesized alone.
+#: Terms whose coefficients are known: memories made of LUTs, and the transposer and what LayerNorm's shifts
+#: add, synthesized alone.
 KNOWN_LUT_TERMS: dict[str, dict[str, float]] = {
     "gemm_drain": {
         "tile_tokens * drain_rows * table_luts": 1.0,
@@ -73,6 +75,11 @@ KNOWN_LUT_TERMS: dict[str, dict[str, float]] = {
         "tile_tokens * maximum_luts": 1.0,
         "tile_tokens * block_rows": 6.7,
     },
+    "layer_norm": {"tile_tokens * drain_rows * norm_shifts": 6.6, "shift_luts": 1.0},
+}
+#: The same of registers.
+KNOWN_FF_TERMS: dict[str, dict[str, float]] = {
+    "layer_norm": {"tile_tokens * drain_rows * norm_shifts": 6.0, "drain_rows * norm_shifts": 3.0},
 }
 #: Register terms where they differ from the LUT terms.
 FF_TERMS: dict[str, tuple[str, ...]] = {
@@ -120,6 +127,9 @@ def with_derived(columns: Columns) -> dict[str, np.ndarray]:
     moments = 16 + c["channel_bits"]
     c["moment_sites"] = (
         lut_memory(tiles, 1, tokens * moments).lutram + lut_memory(tiles, 1, tokens * (moments + 16)).lutram
+    )
+    c["shift_luts"] = (
+        c["norm_shifts"] * c["drain_rows"] * _luts(-(-c["max_channels"] // c["drain_rows"]), _SHIFT_BITS)
     )
     groups = ceil_log2(-(-rows // (2 * c["weight_ports"])) + 1)
     c["row_parameter_sites"] = (
