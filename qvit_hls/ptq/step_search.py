@@ -180,14 +180,14 @@ class _Refinement:
             name: self._importance[name].flatten(0, -2) if self._importance else None for name in weights
         }
         grid = self._grid(node.inputs[0])
-        for turn in range(self._search.rounds):
+        for _ in range(self._search.rounds):
             changes = False
             rounded = self._rounded(grid, x)
             for name, weight in weights.items():
                 found = self._better_steps(weight, self.rows[name], rounded, wanted[name], importance[name])
                 changes |= not torch.equal(found, self.rows[name].step)
                 self.rows[name] = replace(self.rows[name], step=found)
-            if not _is_open(grid) or (turn and not changes):
+            if not _is_open(grid):
                 return
             on_grid = {
                 name: fake_quantize_rows(weight, self.rows[name].step, self.rows[name].bits)
@@ -200,7 +200,8 @@ class _Refinement:
                     [(rounded @ on_grid[name].T, wanted[name], importance[name]) for name in weights]
                 )
 
-            if not self._improve(grid, score):
+            changes |= self._improve(grid, score)
+            if not changes:
                 return
 
     def _score(self, outputs: Sequence[tuple[Tensor, Tensor, Tensor | None]]) -> float:

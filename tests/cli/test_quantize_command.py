@@ -14,6 +14,7 @@ from PIL import Image
 from qvit_hls.nets.checkpoint import save_model
 from qvit_hls.nets.config import BlockConfig, VitConfig
 from qvit_hls.nets.random import random_model
+from qvit_hls.ptq.methods import METHODS
 
 CONFIG = VitConfig(
     image_size=8,
@@ -39,13 +40,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_quantized_network_becomes_a_proved_project(qvit_hls: Run, files: Path, tmp_path: Path) -> None:
+    """With what only some methods use: shifts of LayerNorm's channels, and exponents that are powers."""
     out, report = tmp_path / "q.pt", tmp_path / "report.json"
     made = qvit_hls(
         "quantize", files / "model.pt", "--calib", files / "images.npz", "-o", out, "--avg-bits", 5,
-        "--report", report, "--cache", tmp_path / "cache",
+        "--method", "fqvit", "--report", report, "--cache", tmp_path / "cache",
     )  # fmt: skip
     assert made.exit_code == 0, made.stderr
-    assert "auto, 10 calibration images; weights of 4.9" in made.stdout
+    assert "fqvit, 10 calibration images; weights of 4.9" in made.stdout
     found = json.loads(report.read_text())
     assert found["average_weight_bits"] == pytest.approx(5, abs=0.05)
     assert found["images"] == found["calibration_images"] == 10
@@ -77,7 +79,7 @@ def test_all_wrong_settings_are_said_and_nothing_is_written(
     assert failed.exit_code == 1
     assert failed.stderr.splitlines() == [
         f"error: {tmp_path} is a folder; it should be the name of a file to write.",
-        "error: There is no method magic; methods are auto, minmax, percentile, mse, easyquant, erq, brecq.",
+        f"error: There is no method magic; methods are {', '.join(METHODS)}.",
         "error: The activation grid is to have 3 bits; it should have 4 to 8.",
         "error: --eight-bit-share and --avg-bits exclude each other; give one of them.",
     ]

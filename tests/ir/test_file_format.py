@@ -307,3 +307,13 @@ def test_any_change_of_a_value_is_read_or_refused_but_never_crashes(
         load_graph(folder)
     except QvitError as error:
         assert all(problem.endswith(".") for problem in error.problems)
+
+
+def test_exponents_that_may_all_be_zero_are_refused() -> None:
+    """The reference divides by their sum."""
+    table = np.zeros(256, np.uint8)
+    assert list(signatures.problems(integer_ops.SoftmaxExponents(table), 1)) == [
+        "its table starts with 0, but the exponent of a row's largest score must be at least 1"
+    ]
+    table[0] = 1
+    assert not list(signatures.problems(integer_ops.SoftmaxExponents(table), 1))

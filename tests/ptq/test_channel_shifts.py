@@ -89,7 +89,7 @@ def test_ranges_that_differ_by_more_than_shifts_reach_leave_the_smallest_smaller
     assert EqualRanges().shifts(x, torch.ones(1, 5), 63).tolist() == [7, 3, 0, 0, 0]
 
 
-def test_no_shift_is_a_candidate() -> None:
+def test_nothing_is_shifted_where_that_gains_little() -> None:
     """Where channels are alike, and weights are what would suffer."""
     generator = torch.Generator().manual_seed(0)
     x, weight = torch.randn(256, 16, generator=generator), torch.randn(8, 16, generator=generator)
@@ -97,6 +97,7 @@ def test_no_shift_is_a_candidate() -> None:
     x[:, 3] *= 16
     weight[:, 3] /= 16
     assert LeastOutputError().shifts(x, weight, 7)[3] >= 2
+    assert LeastOutputError(least_gain=0.999).shifts(x, weight, 7).sum() == 0
 
 
 def test_only_linear_layers_may_read_a_shifted_layer_norm() -> None:
