@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from qvit_hls.errors import QvitError
+from qvit_hls.ptq.block_learning import BlockReconstruction
 from qvit_hls.ptq.cosine import CosineSearch
-from qvit_hls.ptq.reconstruction import BlockReconstruction
 from qvit_hls.ptq.ridge import RidgeCorrection
 from qvit_hls.ptq.rows import RowError
 from qvit_hls.ptq.scales import FullRange, LeastErrorRange, PercentileRange, RangeRule
