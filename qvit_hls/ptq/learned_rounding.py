@@ -23,8 +23,7 @@ class LearnedRounding:
         first: weights whose nearest codes are the first ones, float32 ``[R, K]``; ``weight`` itself, or what
             another method has made of it.
         hold: where a weight is at the beginning, between the float weight (0, as in the paper) and its first
-            code (1, where no gradient moves it); between 0.5 and 1, or with ``weight`` as ``first``, the
-            first code is also the nearer one.
+            code (1, where no gradient moves it).
         rows: grids of the weights.
     """
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from qvit_hls.errors import QvitError
+from qvit_hls.ptq.block_learning import BlockReconstruction
 from qvit_hls.ptq.channel_shifts import EqualRanges, LeastChannelError, LeastOutputError, ShiftRule
 from qvit_hls.ptq.metrics import HessianGuided
-from qvit_hls.ptq.reconstruction import BlockReconstruction
 from qvit_hls.ptq.ridge import RidgeCorrection
 from qvit_hls.ptq.rows import RowError
 from qvit_hls.ptq.scales import FullRange, LeastErrorRange, PercentileRange, RangeRule

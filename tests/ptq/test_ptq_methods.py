@@ -13,11 +13,11 @@ from qvit_hls.ir import float_ops as f
 from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.ir.lowering import lower
 from qvit_hls.ir.pipeline import INTEGER_PASSES, run_passes
+from qvit_hls.ptq.block_learning import BlockReconstruction
 from qvit_hls.ptq.methods import METHODS, Brecq, LeastError, Percentile, method_named
 from qvit_hls.ptq.placement import BitWidths
 from qvit_hls.ptq.quality import compare
 from qvit_hls.ptq.quantize import QuantizationSettings, quantize_graph
-from qvit_hls.ptq.reconstruction import BlockReconstruction
 from qvit_hls.ptq.rows import AverageBits, EightBitShare, RowBudget
 
 

@@ -16,15 +16,16 @@ from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.interpreter import steps as run_steps
 from qvit_hls.ir.lowering import lower
 from qvit_hls.ptq.annotate import WeightRows, annotate
+from qvit_hls.ptq.block_learning import BlockReconstruction
 from qvit_hls.ptq.block_run import QuantizedBlock
 from qvit_hls.ptq.blocks import cut_blocks
 from qvit_hls.ptq.methods import Brecq
 from qvit_hls.ptq.placement import BitWidths, Placement, place
 from qvit_hls.ptq.quantize import QuantizationSettings, quantize_graph
-from qvit_hls.ptq.reconstruction import BlockReconstruction, Reconstruction, reconstruct
+from qvit_hls.ptq.reconstruction import Reconstruction, reconstruct
 from qvit_hls.ptq.rows import EightBitShare, search_rows
 
-IMAGES = random_images(32)
+IMAGES = random_images(128)
 SHORT = BlockReconstruction(iterations=120, batch_size=16, hold=0.8)
 
 
@@ -80,8 +81,8 @@ def test_every_block_ends_nearer_than_nearest_rounding(found: Reconstruction) ->
         "blocks.1.add_1",
         "head.reshape",
     ]
-    for error in found.errors[1:]:
-        assert error.learned < 0.9 * error.start
+    assert all(error.learned <= error.start for error in found.errors)
+    assert all(error.learned < 0.8 * error.start for error in found.errors[1:3])
 
 
 def test_the_network_is_nearer_for_other_images_too(start: Start, found: Reconstruction) -> None:
@@ -183,7 +184,7 @@ def test_the_method_starts_from_ridge_correction_and_lowers(graph: Graph) -> Non
         stages[stage] = done
 
     settings = QuantizationSettings(method, BitWidths(activation=7), EightBitShare(0.25))
-    quantized = quantize_graph(graph, IMAGES, settings, progress=progress)
+    quantized = quantize_graph(graph, IMAGES[:32], settings, progress=progress)
     assert stages["correct weights"] == 14 and stages["reconstruct blocks"] == 4 * 20
     images = random_images(64, seed=5)
     integer = lower(quantized.graph)
