@@ -1,9 +1,9 @@
 """Seconds and memory that quantization after training takes, method by method, at DeiT shapes.
 
 Each cell is a process of its own that runs ``qvit-hls quantize`` on a timm model with random weights: it
-traces, calibrates, quantizes, compares the integer graph with the float one and writes the model file. Seconds
-are those on the clock, and of one core as the system counts them for the process; memory is the largest resident
-set that it has seen of it.
+traces, calibrates, quantizes, compares the integer graph with the float one and writes the model file.
+Seconds are those on the clock, and of one core as the system counts them for the process; memory is the
+largest resident set that it has seen of it.
 
     python benchmarks/quantization_cost.py [--model deit_tiny] [--method mse] [--json FILE]
 

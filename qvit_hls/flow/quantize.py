@@ -267,7 +267,9 @@ def quantize(
     quantized = quantize_graph(graph, images, settings, request.cache, progress)
     labels = None if data.labels is None else torch.from_numpy(data.labels)
     integer = lower(quantized.graph)
-    frame = frame_cycles(integer, quantized.cost) if isinstance(quantized.cost, RowCost) else None
+    frame = None
+    if isinstance(quantized.cost, RowCost):
+        frame = frame_cycles(integer, quantized.cost, exists=request.for_build is not None)
     quality = compare(
         graph, quantized.graph, integer, torch.from_numpy(data.images), labels, progress=progress
     )
