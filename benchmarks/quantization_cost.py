@@ -1,8 +1,9 @@
 """Seconds and memory that quantization after training takes, method by method, at DeiT shapes.
 
 Each cell is a process of its own that runs ``qvit-hls quantize`` on a timm model with random weights: it
-traces, calibrates, quantizes, compares the integer graph with the float one and writes the model file. Peak
-memory is the largest resident set that the system has seen of it.
+traces, calibrates, quantizes, compares the integer graph with the float one and writes the model file.
+Seconds are those on the clock, and of one core as the system counts them for the process; memory is the
+largest resident set that it has seen of it.
 
     python benchmarks/quantization_cost.py [--model deit_tiny] [--method mse] [--json FILE]
 
@@ -125,17 +126,19 @@ def table_of(cells: dict[str, dict[str, dict[str, float]]]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("Method")
     for model in MODELS:
-        table.add_column(f"{model}, s", justify="right")
-        table.add_column("peak, GiB", justify="right")
+        for unit in ("s", "core s", "GiB"):
+            table.add_column(f"{model}, {unit}", justify="right")
     for method in METHODS:
         row = [method]
         for model in MODELS:
             cell = cells.get(model, {}).get(method)
-            row += (
-                ["", ""] if cell is None else [f"{cell['seconds']:.1f}", f"{cell['peak_bytes'] / 2**30:.2f}"]
-            )
+            row += [""] * 3 if cell is None else _texts(cell)
         table.add_row(*row)
     return table
+
+
+def _texts(cell: dict[str, float]) -> list[str]:
+    return [f"{cell['seconds']:.0f}", f"{cell['core_seconds']:.0f}", f"{cell['peak_bytes'] / 2**30:.2f}"]
 
 
 @click.command(help=__doc__)

@@ -9,8 +9,9 @@ from qvit_hls.errors import QvitError
 from qvit_hls.flow.generate import Progress, Target
 from qvit_hls.hw.accelerator import Mac
 from qvit_hls.hw.cycles import estimate, most_cycles
-from qvit_hls.hw.explore.configuration import program_for
+from qvit_hls.hw.requirements import check_fits
 from qvit_hls.hw.row_cost import RowCost, with_all_row_tiles
+from qvit_hls.hw.schedule import schedule
 from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.pipeline import INTEGER_PASSES, run_passes
 
@@ -104,7 +105,7 @@ class FrameCycles:
     @classmethod
     def of(cls, cost: RowCost, cycles: int) -> FrameCycles:
         """Of a frame of so many cycles on the accelerator of ``cost``."""
-        config = cost.program.config
+        config = cost.config
         return cls(
             cycles=cycles,
             four_bit_cycles=cost.four_bit_cycles,
@@ -131,15 +132,19 @@ class FrameCycles:
         return {**asdict(self), "tile": list(self.tile), "frames_per_second": self.frames_per_second}
 
 
-def frame_cycles(graph: Graph, cost: RowCost) -> FrameCycles:
+def frame_cycles(graph: Graph, cost: RowCost, exists: bool) -> FrameCycles:
     """What a quantized network takes, scheduled on the accelerator of ``cost``.
 
     Args:
         graph: its integer graph, as lowering leaves it.
         cost: by which its rows were chosen.
+        exists: the accelerator is there already, so the network has to fit it.
 
     Raises:
         QvitError: the network does not fit the accelerator.
     """
-    program = program_for(run_passes(graph, INTEGER_PASSES), cost.program.config)
+    grouped = run_passes(graph, INTEGER_PASSES)
+    program = schedule(grouped, cost.config)
+    if exists:
+        check_fits(grouped, program)
     return FrameCycles.of(cost, estimate(program, cost.board, cost.clock_mhz).cycles)

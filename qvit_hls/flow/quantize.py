@@ -268,7 +268,9 @@ def quantize(
     del graph
     labels = None if data.labels is None else torch.from_numpy(data.labels)
     integer = lower(quantized.graph)
-    frame = frame_cycles(integer, quantized.cost) if isinstance(quantized.cost, RowCost) else None
+    frame = None
+    if isinstance(quantized.cost, RowCost):
+        frame = frame_cycles(integer, quantized.cost, exists=request.for_build is not None)
     shown = torch.from_numpy(data.images)
     quality = compare(quantized.reference, quantized.graph, integer, shown, labels, progress=progress)
     result = QuantizationResult(request, quantized, quality, len(images), data.origin, frame)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -66,19 +66,21 @@ class RowCost:
     def __init__(
         self, graph: Graph, program: Program, board: Board, clock_mhz: float, limit: int | None = None
     ) -> None:
-        self.program, self.board, self.clock_mhz = program, board, clock_mhz
-        self._config = program.config
-        self._frame = estimate(program, board, clock_mhz)
+        self.config, self.board, self.clock_mhz = program.config, board, clock_mhz
+        frame = estimate(program, board, clock_mhz)
         #: Cycles per frame with 4-bit rows only.
-        self.four_bit_cycles = self._frame.cycles
+        self.four_bit_cycles = frame.cycles
         #: Cycles per frame that are allowed.
         self.limit = self.four_bit_cycles if limit is None else limit
         self._bytes_per_cycle = board.ddr_gbytes_per_s * 1e3 / clock_mhz
+        self._tiles = Tiles.of_config(self.config, self._bytes_per_cycle)
+        self._network = NetworkShape.of_program(program)
+        self._loop_cycles = sum(layer.cycles for layer in frame.layers)
         self._gemms = list(_streamed_gemms(graph, program))
         self._layer_cycles = lru_cache(maxsize=None)(self._cycles_of_loops)
         self._own = lru_cache(maxsize=None)(self._own_cycles)
         self._other_bytes = sum(
-            item_bytes(item, self._config)
+            item_bytes(item, self.config)
             for layer in program.layers
             for item in layer.stream
             if not isinstance(item, StreamedWeights)
@@ -106,46 +108,38 @@ class RowCost:
         base = self._network
         rows8, same8, same4 = (x.copy() for x in (base.rows8, base.same_bank8, base.same_bank4))
         stream_bytes = self._other_bytes
-        loop_cycles = sum(layer.cycles for layer in self._frame.layers)
+        loop_cycles = self._loop_cycles
         for gemm in self._gemms:
             two_digits, d = self._two_digits(gemm, widths), gemm.shape
             count = int(two_digits.sum())
-            stream_bytes += weight_bytes(self._config, d.rows, count, gemm.columns)
+            stream_bytes += weight_bytes(self.config, d.rows, count, gemm.columns)
             rows8[gemm.index] = count
             if d.destination != Destination.ACTIVATION_TRANSPOSED:
                 same8[gemm.index] = unpaired(gemm.odd[two_digits])
                 same4[gemm.index] = unpaired(gemm.odd[~two_digits])
-            if self._config.mac == "hls":
+            if self.config.mac == "hls":
                 loop_cycles += self._layer_cycles(d, count) - self._layer_cycles(d, 0)
-        stream_cycles = int(stream_bytes / min(self._config.beat_bits / 8, self._bytes_per_cycle))
-        if self._config.mac == "hls":
+        stream_cycles = int(stream_bytes / min(self.config.beat_bits / 8, self._bytes_per_cycle))
+        if self.config.mac == "hls":
             return max(loop_cycles, stream_cycles)
         network = replace(base, rows8=rows8, same_bank8=same8, same_bank4=same4)
         return max(int(np.ceil(frame_cycles(network, self._tiles))), stream_cycles)
-
-    @cached_property
-    def _network(self) -> NetworkShape:
-        return NetworkShape.of_program(self.program)
-
-    @cached_property
-    def _tiles(self) -> Tiles:
-        return Tiles.of_config(self._config, self._bytes_per_cycle)
 
     def _two_digits(self, gemm: _StreamedGemm, widths: Mapping[str, np.ndarray]) -> np.ndarray:
         eight_bits = widths[gemm.layer][gemm.rows] == 8
         if gemm.grouped:
             eight_bits = np.sort(eight_bits)[::-1]
-        return in_whole_pairs(eight_bits) if self._config.drain_rows == 2 else eight_bits
+        return in_whole_pairs(eight_bits) if self.config.drain_rows == 2 else eight_bits
 
     def _cycles_of_loops(self, d: Descriptor, rows8: int) -> int:
-        return layer_cycles(self._config, replace(d, rows8=rows8))
+        return layer_cycles(self.config, replace(d, rows8=rows8))
 
     def _own_cycles(self, d: Descriptor, k: int, k_parts: int) -> np.ndarray:
         rows8 = np.arange(d.rows + 1)
-        if self._config.drain_rows == 2:
+        if self.config.drain_rows == 2:
             rows8 = np.minimum(rows8 + rows8 % 2, d.rows)
-        rows8 = rows8[-(-(d.rows + rows8) // self._config.tile_rows) <= self._config.max_row_tiles]
-        if self._config.mac == "hls":
+        rows8 = rows8[-(-(d.rows + rows8) // self.config.tile_rows) <= self.config.max_row_tiles]
+        if self.config.mac == "hls":
             return np.array([self._layer_cycles(d, int(count)) for count in rows8], np.int64)
         work = gemm_work(_one_gemm(d, k, k_parts, rows8), self._tiles)
         return np.ceil(np.maximum(work.between + work.last_slot, work.load_all)).astype(np.int64)

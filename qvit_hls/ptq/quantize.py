@@ -109,6 +109,7 @@ def quantize_graph(
         choose = partial(widths_within, cost=cost)
     else:
         choose = partial(choose_widths, budget=settings.budget)
+    del four_bit  # its memory is wanted
     seen = observe(graph, placement, images, settings.calibration, cache, progress)
     seen.check_ranges(placement)
     steps = find_steps(graph, placement, seen, recipe.range_rule)
