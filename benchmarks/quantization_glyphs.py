@@ -5,7 +5,7 @@
 
 The network is ``examples/glyphs/timm_vit``; 64 training images calibrate. For each cell: top-1 of the integer
 graph (the golden reference) on the 4,020 test images, and of the annotated float graph, which is what fake
-quantization computes. Cells that FILE holds are not measured again, so a run that was stopped goes on.
+quantization computes; and the SQNR of the integer graph's logits. Cells that FILE holds are not measured again, so a run that was stopped goes on.
 
 "W4/8 free" has 8-bit rows as far as the frame takes no more cycles than with 4-bit rows alone, on the
 accelerator that ``gen --mac rtl`` chooses for the 4-bit network on a ZCU102.
@@ -59,6 +59,7 @@ SETTINGS: dict[str, tuple[int, Callable[[], RowBudget | CycleBudget]]] = {
     "W4/8 free A7": (7, _free_rows),
     "W4.5A7": (7, lambda: AverageBits(4.5)),
     "W4A4": (4, lambda: EightBitShare(0)),
+    "W4/8 free A4": (4, _free_rows),
 }
 
 
@@ -68,12 +69,20 @@ def split(folder: Path, name: str) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(file["images"])[:, None].float() / 127.5 - 1, torch.from_numpy(file["labels"])
 
 
-def top1(graph: Graph, images: Tensor, labels: Tensor) -> float:
-    right = sum(
-        int((graph(x).flatten(1).argmax(1) == y).sum())
-        for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True)
-    )
-    return right / len(labels)
+def logits(graph: Graph, images: Tensor) -> Tensor:
+    """Real logits ``[n, classes]`` in float64."""
+    output = graph[graph.outputs[0]]
+    step = output.quant.scale if output.quant is not None and output.op.kind.startswith("integer") else 1.0
+    return torch.cat([graph(x).flatten(1) for x in images.split(BATCH)]).double() * step
+
+
+def top1(found: Tensor, labels: Tensor) -> float:
+    return float((found.argmax(1) == labels).double().mean())
+
+
+def sqnr(expected: Tensor, found: Tensor) -> float:
+    """Decibels."""
+    return float(10 * torch.log10(expected.square().sum() / (expected - found).square().sum()))
 
 
 @click.command(help=__doc__)
@@ -89,8 +98,8 @@ def main(data: Path, methods: tuple[str, ...], out: Path) -> None:
     graph = float_graph(loaded.module, loaded.example, "timm_vit")
     calibration = split(data, "train")[0][:CALIBRATION_IMAGES]
     images, labels = split(data, "test")
-    if "float" not in found:
-        found["float"] = top1(graph, images, labels)
+    expected = logits(graph, images)
+    found["float"] = top1(expected, labels)
     for method in methods or METHODS:
         for title, (bits, budget) in SETTINGS.items():
             if title in found["cells"].get(method, {}):
@@ -99,9 +108,11 @@ def main(data: Path, methods: tuple[str, ...], out: Path) -> None:
             settings = QuantizationSettings(method_named(method), BitWidths(activation=bits), budget())
             quantized = quantize_graph(graph, calibration, settings)
             seconds = time.perf_counter() - start
+            integer = logits(lower(quantized.graph), images)
             cell = {
-                "integer": top1(lower(quantized.graph), images, labels),
-                "fake_quantized": top1(quantized.graph, images, labels),
+                "integer": top1(integer, labels),
+                "fake_quantized": top1(logits(quantized.graph, images), labels),
+                "sqnr_db": sqnr(expected, integer),
                 "average_bits": quantized.average_bits,
                 "seconds": seconds,
             }
@@ -115,14 +126,17 @@ def main(data: Path, methods: tuple[str, ...], out: Path) -> None:
 
 
 def show(found: dict) -> None:
-    table = Table(title=f"Top-1 of integers (of fake quantization); float: {found['float']:.2%}")
+    title = f"Top-1 of integers (of fake quantization), SQNR of the logits; float: {found['float']:.2%}"
+    table = Table(title=title)
     table.add_column("method")
     for title in SETTINGS:
         table.add_column(title, justify="right")
     for method in METHODS:
         cells = found["cells"].get(method, {})
         texts = [
-            f"{cells[title]['integer']:.2%} ({cells[title]['fake_quantized']:.2%})" if title in cells else ""
+            "{integer:.2%} ({fake_quantized:.2%})\n{sqnr_db:.1f} dB".format(**cells[title])
+            if title in cells
+            else ""
             for title in SETTINGS
         ]
         table.add_row(method, *texts)
