@@ -5,7 +5,8 @@
 
 The network is ``examples/glyphs/timm_vit``; 64 training images calibrate. For each cell: top-1 of the integer
 graph (the golden reference) on the 4,020 test images, and of the annotated float graph, which is what fake
-quantization computes; and the SQNR of the integer graph's logits. Cells that FILE holds are not measured again, so a run that was stopped goes on.
+quantization computes; and the SQNR of the integer graph's logits. Cells that FILE holds are not measured
+again, so a run that was stopped goes on.
 
 "W4/8 free" has 8-bit rows as far as the frame takes no more cycles than with 4-bit rows alone, on the
 accelerator that ``gen --mac rtl`` chooses for the 4-bit network on a ZCU102.
