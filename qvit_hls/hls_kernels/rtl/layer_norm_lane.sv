@@ -4,7 +4,8 @@
 //   normalize: code = clamp((x*factor + offset + 2**d) >>> (d+1), +-qmax), d = distance + the channel's shift
 // Bit i of the controls belongs to the x of i cycles ago: moments, normalize (at most one of them), first, and set (take
 // factor, offset and distance, which hold for at least 4 cycles, for these x and all that follow). shift is that of the x
-// of 3 cycles ago; without SHIFTS it is taken for 0. Moments go on over cycles without either, but not over codes. Cycles from x to its effect: sum 2, squares 5, code 6.
+// of 3 cycles ago; without SHIFTS it is taken for 0. Moments go on over cycles without either, but not over codes.
+// Cycles from x to its effect: sum 2, squares 5, code 6.
 module layer_norm_lane #(
     parameter int CHANNEL_BITS = 8,
     parameter int CHANNELS = 2,
