@@ -23,9 +23,11 @@ from qvit_hls.flow.threads import one_torch_thread
 from qvit_hls.frontend.compile import float_graph
 from qvit_hls.frontend.model_source import load_model
 from qvit_hls.hw.accelerator import Mac
+from qvit_hls.hw.explore.configuration import check_structure
 from qvit_hls.hw.row_cost import RowCost
 from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.lowering import lower
+from qvit_hls.ir.pipeline import INTEGER_PASSES, run_passes
 from qvit_hls.ptq.calibration import Progress
 from qvit_hls.ptq.cycle_budget import CycleBudget
 from qvit_hls.ptq.methods import method_named
@@ -228,7 +230,12 @@ def quantize_module(
         QvitError: the network uses what the IR does not have, or what ``ptq.quantize.quantize_graph`` says.
     """
     graph = _traced(module, images, name, progress)
-    return graph, quantize_graph(graph, images, settings, cache, progress)
+    return graph, quantize_graph(graph, images, settings, cache, progress, _check_engine)
+
+
+def _check_engine(integer: Graph) -> None:
+    """Raise what no accelerator can run."""
+    check_structure(run_passes(integer, INTEGER_PASSES))
 
 
 def _traced(module: nn.Module, images: Tensor, name: str, progress: Progress) -> Graph:
@@ -264,7 +271,7 @@ def quantize(
     name = os.fsencode(request.out.stem).decode(errors="replace")
     graph = _traced(network, images, name, progress)
     del network  # its memory is wanted
-    quantized = quantize_graph(graph, images, settings, request.cache, progress)
+    quantized = quantize_graph(graph, images, settings, request.cache, progress, _check_engine)
     del graph
     labels = None if data.labels is None else torch.from_numpy(data.labels)
     integer = lower(quantized.graph)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -77,6 +77,7 @@ def quantize_graph(
     settings: QuantizationSettings | None = None,
     cache: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
+    check: Callable[[Graph], None] = lambda integer: None,
 ) -> Quantized:
     """Quantize a float graph.
 
@@ -86,17 +87,19 @@ def quantize_graph(
         settings: defaults where left out.
         cache: folder in which calibration keeps what it has seen, to go on after a stop.
         progress: told how far each stage is.
+        check: raises QvitError where a graph of this structure cannot be used; asked before the work.
 
     Raises:
-        QvitError: images that do not fit or are too few; a graph that has no integer counterpart; values that
-            are not finite, or always zero; a budget of cycles that 4-bit rows exceed. All problems of the
-            stage that fails.
+        QvitError: images that do not fit or are too few; a graph that has no integer counterpart, or that
+            ``check`` refuses; a budget of cycles that 4-bit rows miss; values that are not finite, or always
+            zero. All problems of the stage that fails.
     """
     settings = settings or QuantizationSettings()
     recipe = settings.method.recipe
     check_images(graph, images, settings.method.fewest_images)
     placement = place(graph, settings.widths)
     four_bit = _lowered_once(graph, placement, images[:1], settings.calibration)
+    check(four_bit)
     if recipe.shifts is not None:
         qmax = settings.widths.qmax(GridKind.OPERAND)
         graph = reparameterize(graph, images, qmax, recipe.shifts, progress=progress)

@@ -15,6 +15,21 @@ from qvit_hls.hw.requirements import check_fits, image_pixels, sized
 from qvit_hls.hw.schedule import schedule
 from qvit_hls.ir.graph import Graph
 
+#: Any tile will do to find out what no tile can run.
+_ANY_TILE = (8, 16, 8)
+
+
+def check_structure(graph: Graph) -> None:
+    """Raise what no accelerator can run, whatever its tile and memories.
+
+    Args:
+        graph: integer, after INTEGER_PASSES.
+
+    Raises:
+        QvitError: what scheduling says; all problems.
+    """
+    schedule(graph, unsized(graph, "hls", _ANY_TILE))
+
 
 def unsized(graph: Graph, mac: Mac, tile: tuple[int, int, int], **fields: Any) -> AcceleratorConfig:
     """A configuration of a tile (T_n, T_m, T_k) whose memories are still to be sized.
