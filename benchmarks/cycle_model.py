@@ -150,7 +150,7 @@ def kind_of(layer: Layer) -> str:
     """What a layer is."""
     d = layer.descriptor
     if d.unit == Unit.GEMM:
-        if d.destination == Destination.SCORES:
+        if d.destination in (Destination.SCORES, Destination.SCORES_ADD):
             return "scores"
         if d.digit_source:
             return "context"

@@ -103,7 +103,8 @@ class Interleavings:
                 )
             ]
         loaded = self._loaded if layer.digits is not None else []
-        scores, context = d.destination == Destination.SCORES, d.scaling == Scaling.RECIPROCAL
+        scores = d.destination in (Destination.SCORES, Destination.SCORES_ADD)
+        context = d.scaling == Scaling.RECIPROCAL
         maxima = self._bank("scores") if scores else 0
         normalizers = self._bank("context") if context else 0
         transposed = d.destination == Destination.ACTIVATION_TRANSPOSED
@@ -117,12 +118,13 @@ class Interleavings:
                 ]
                 writes = self._words(layer.y, None if transposed else tile)
                 reads = {_WIDE_PORT}
+                if d.destination in (Destination.WIDE_ADD, Destination.SCORES_ADD):
+                    reads |= writes
                 if scores:
                     writes |= {("maxima", maxima, tile)}
                 if context:
                     reads |= {("normalizers", normalizers)}
                 if d.destination == Destination.WIDE_ADD:
-                    reads |= writes
                     writes |= {("moments", tile)}
                 self._drained = [self._event(index, [*self._drained, *self._step], reads, writes)]
                 tiles += self._drained

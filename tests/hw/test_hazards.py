@@ -146,7 +146,8 @@ def plans(draw: st.DrawFn) -> list[PlannedLayer]:
             destination = draw(st.sampled_from(list(Destination)))
             digits = last_result(Memory.DIGIT) if draw(st.booleans()) else None
             y = some_region(_MEMORIES.get(destination, Memory.WIDE), fresh)
-            scalings = [Scaling.CONSTANT] if destination == Destination.SCORES else list(Scaling)
+            scores = destination in (Destination.SCORES, Destination.SCORES_ADD)
+            scalings = [Scaling.CONSTANT] if scores else list(Scaling)
             layers.append(gemm(x, y, digits, destination, draw(st.sampled_from(scalings))))
     place(tensors, CONFIG)
     return layers

@@ -127,13 +127,7 @@ class Engine:
         The RTL runs every image again without its trace, when layers and frames overlap, to the same logits.
         ``stalls`` are those of its streams.
         """
-        yield from self.traces_of(program_for(graph, self.config), graph, codes, folder, stalls)
-
-    def traces_of(
-        self, program: Program, graph: Graph, codes: np.ndarray, folder: Path, stalls: Stalls
-    ) -> Iterator[tuple[str, TraceEntry, np.ndarray]]:
-        """The same of a given program, whose trace has values of this graph."""
-        files = plan_without_vectors(graph, program).files
+        files = plan_without_vectors(graph, program_for(graph, self.config)).files
         for path in files:
             if path.startswith("data/") or path == "program.json":
                 (folder / Path(path).name).write_bytes(files[path])

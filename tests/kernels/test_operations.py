@@ -199,7 +199,13 @@ class TestScores(OperationContract):
             )
             if of_first:
                 x = builder.take_token(x, name=f"asking{layer}")
+            # Behind the attention, moments of the additions before it are still there.
+            again = (
+                builder.norm(f"again{layer}", x) if draw(st.booleans(), label="normalised again") else None
+            )
             x = builder.residual(f"sum{layer}", x, y)
+            if again is not None:
+                x = builder.residual(f"more{layer}", x, again)
         return builder.finish_stream(x)
 
     def in_reals(self, op: ops.IntegerScores, q: np.ndarray, k: np.ndarray) -> np.ndarray:

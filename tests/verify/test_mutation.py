@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from shifted_models import write_shifted_model
+from token_project import make_token_project
 
 from qvit_hls.cli.main import main
 from qvit_hls.errors import QvitError
@@ -223,11 +224,12 @@ def test_every_fault_of_the_catalogue_is_located_in_some_project(tmp_path: Path)
     second = generate(tmp_path / "two" / "model.pt", tmp_path / "two" / "mixed", target).folder
     model = write_shifted_model(tmp_path / "shifted.pt", CLASS_TOKEN, seed=3)
     third = generate(model, tmp_path / "three", Target.on_board(tile=(8, 8, 4))).folder
+    fourth = make_token_project(tmp_path / "four", Target.on_board(tile=(4, 16, 4)))
     planted: set[str] = set()
-    for folder in (first, second, third):
-        # The last one is there for what the others have no place for.
+    for folder in (first, second, third, fourth):
+        # The last two are there for what the others have no place for.
         missing = [fault for fault in CATALOGUE if fault.name not in planted]
-        report = run_mutation(folder, missing if folder == third else CATALOGUE)
+        report = run_mutation(folder, missing if folder in (third, fourth) else CATALOGUE)
         assert report.passed, mutation_verdict(report).plain
         planted |= {outcome.fault.name for outcome in report.planted}
     assert planted == {fault.name for fault in CATALOGUE}

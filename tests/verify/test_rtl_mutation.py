@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from shifted_models import write_shifted_model
+from token_project import make_token_project
 
 from qvit_hls.cli.main import main
 from qvit_hls.errors import QvitError
@@ -92,8 +93,8 @@ def small_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory, small_project: Path) -> tuple[Path, ...]:
     """Some that together have a place for every fault."""
-    names = ("class_token", "mean", "narrow", "digits", "shifted")
-    first, second, third, fourth, fifth = (tmp_path_factory.mktemp(name) for name in names)
+    names = ("class_token", "mean", "narrow", "digits", "shifted", "joined")
+    first, second, third, fourth, fifth, sixth = (tmp_path_factory.mktemp(name) for name in names)
     digits = generate(DIGITS, fourth / "project", Target.on_board(tile=(8, 16, 4), mac="rtl"))
     model = write_shifted_model(fifth / "model.pt", CLASS_TOKEN, seed=3)
     shifted = generate(model, fifth / "project", Target.on_board(tile=(4, 8, 4), mac="rtl"))
@@ -104,6 +105,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory, small_project: Path) -> t
         make_project(third, SMALL, (4, 12, 4), dsp_rows=6),
         digits.folder,
         shifted.folder,
+        make_token_project(sixth / "project", Target.on_board(tile=(4, 16, 4), mac="rtl")),
     )
 
 
@@ -227,7 +229,7 @@ def test_an_unknown_fault_is_answered_with_the_list_of_its_kind(small_project: P
 def test_every_fault_of_the_catalogue_is_located(projects: tuple[Path, ...]) -> None:
     planted: set[str] = set()
     for folder in projects:
-        # The last three are there for what the others have no place for.
+        # Those behind the third are there for what the others have no place for.
         missing = [fault for fault in RTL_CATALOGUE if fault.name not in planted]
         report = run_rtl_mutation(folder, missing if folder in projects[3:] else RTL_CATALOGUE)
         assert report.passed, mutation_verdict(report).plain

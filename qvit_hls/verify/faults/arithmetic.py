@@ -7,12 +7,16 @@ from qvit_hls.verify.faults.fault import SourceFault
 from qvit_hls.verify.faults.where import (
     either,
     every,
+    from_later_token,
     requantizes,
     saturates_low,
     scaled,
     shifted,
+    to_later_token,
+    to_other_lanes,
     tokens,
     unit,
+    within_tile,
 )
 
 _REQUANTIZE = "src/kernels/requantize.hpp"
@@ -192,5 +196,41 @@ ARITHMETIC_FAULTS = (
         (("static_cast<uint<SHIFT_BITS>>(d.shift)};", "static_cast<uint<SHIFT_BITS>>(d.shift + 1)};"),),
         unit("mean_tokens"),
         "a mean over tokens",
+    ),
+    SourceFault(
+        "mean-of-first-tokens",
+        "token mean",
+        "the first mean begins with the source's first token",
+        _MEAN,
+        (("token_place<C>(d.first_token,", "token_place<C>(0,"),),
+        from_later_token,
+        "means that begin with another token",
+    ),
+    SourceFault(
+        "mean-to-first-token",
+        "token mean",
+        "the first mean becomes the result's first token",
+        _MEAN,
+        (("token_place<C>(d.patch,", "token_place<C>(0,"),),
+        to_later_token,
+        "tokens behind others",
+    ),
+    SourceFault(
+        "mean-counts-tokens-before",
+        "token mean",
+        "tokens before the mean's first one count, those of its token tile",
+        _MEAN,
+        (("place >= x.lane && ", ""),),
+        within_tile,
+        "a mean that begins within a token tile",
+    ),
+    SourceFault(
+        "mean-in-first-lane",
+        "token mean",
+        "all means go to the first lane",
+        _MEAN,
+        (("n == y.lane", "n == 0"),),
+        to_other_lanes,
+        "several means, or tokens behind others",
     ),
 )

@@ -10,6 +10,7 @@ from qvit_hls.verify.faults.where import (
     every,
     gemm,
     mixed_tile,
+    of_added_scores,
     one_digit,
     row_tiles,
     scaled,
@@ -191,5 +192,32 @@ PRODUCT_FAULTS = (
         (("[memory.context_bank][index < C::MAX_TOKENS ? index : 0];", "[memory.context_bank][0];"),),
         every(scaled(Scaling.RECIPROCAL), row_tiles(1), lambda layer, subject: layer.words["rows"] > 1),
         "attention over several queries",
+    ),
+    SourceFault(
+        "maximum-before-addition",
+        "softmax",
+        "the largest score is that before the constant is added",
+        _DRAIN,
+        (
+            (
+                "            if (adds_to_wide(d)) {",
+                "            const wide_t score = value;\n            if (adds_to_wide(d)) {",
+            ),
+            (
+                "first_score || value > before ? value : before",
+                "first_score || score > before ? score : before",
+            ),
+        ),
+        of_added_scores,
+        "scores with a constant",
+    ),
+    SourceFault(
+        "added-scores-not-tracked",
+        "softmax",
+        "scores that are added to a constant do not count for the largest",
+        _DRAIN,
+        (("d.destination == TO_SCORES || d.destination == TO_SCORES_ADD", "d.destination == TO_SCORES"),),
+        of_added_scores,
+        "scores with a constant",
     ),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from qvit_hls.hw.descriptor import Destination
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.rtl_loader import conflicting_rows
 from qvit_hls.verify.faults.rtl_norm import FROM_DRAIN, moments_from_drain, residual_source
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import every, row_tiles, token_tiles
+from qvit_hls.verify.faults.where import every, row_tiles, to, token_tiles
 
 _LAYER_NORM = "rtl/layer_norm.sv"
 _DRAIN = "rtl/gemm/gemm_drain.sv"
@@ -27,6 +28,14 @@ def _with_conflicts(layer: ProgramLayer, subject: Subject) -> bool:
 def _of_kept_token(layer: ProgramLayer, subject: Subject) -> bool:
     source = residual_source(layer, subject)
     return moments_from_drain(layer, subject) and source is not None and source.words["first_token"] > 0
+
+
+def _behind_added_scores(layer: ProgramLayer, subject: Subject) -> bool:
+    source = residual_source(layer, subject)
+    if not moments_from_drain(layer, subject) or source is None:
+        return False
+    between = subject.layers[source.index : layer.index]
+    return any(to(Destination.SCORES_ADD)(other, subject) for other in between)
 
 
 RTL_MOMENTS_FAULTS = (
@@ -127,5 +136,14 @@ RTL_MOMENTS_FAULTS = (
         every(moments_from_drain, token_tiles),
         f"{FROM_DRAIN}, over several token tiles",
         _HAZARD,
+    ),
+    RtlFault(
+        "scores-in-moments",
+        "moments from the drain",
+        "scores that are added to a constant count as additions to the residual stream",
+        _DRAIN,
+        (Edit("last.destination == TO_WIDE_ADD", "adds_to_wide(last.destination)"),),
+        _behind_added_scores,
+        f"{FROM_DRAIN} before scores with a constant",
     ),
 )

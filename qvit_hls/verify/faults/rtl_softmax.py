@@ -5,7 +5,16 @@ from __future__ import annotations
 from qvit_hls.hw.descriptor import Scaling
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import either, every, row_tiles, scaled, scores, token_tiles, unit
+from qvit_hls.verify.faults.where import (
+    either,
+    every,
+    of_added_scores,
+    row_tiles,
+    scaled,
+    scores,
+    token_tiles,
+    unit,
+)
 
 _SOFTMAX = "rtl/softmax.sv"
 _DRAIN = "rtl/gemm/gemm_drain.sv"
@@ -199,6 +208,31 @@ RTL_SOFTMAX_FAULTS = (
         (Edit("softmax_data[b%R][n]", "softmax_data[0][n]"),),
         every(_softmax, _two_rows),
         "a softmax of two keys per cycle",
+    ),
+    RtlFault(
+        "added-scores-not-tracked",
+        "softmax",
+        "scores that are added to a constant do not count for the largest",
+        _DRAIN,
+        (
+            Edit(
+                "is_scores(last.destination)",
+                "last.destination == TO_SCORES",
+                "is_scores(last.destination) && |last",
+            ),
+        ),
+        of_added_scores,
+        "scores with a constant",
+    ),
+    RtlFault(
+        "softmax-reads-while-drain-reads",
+        "sharing of memories",
+        "softmax takes a step while the drain reads the constant of other scores",
+        _ENGINE,
+        (Edit("!drain_wide_read", "1'b1", "softmax_advance = !drain_wide_read"),),
+        every(of_added_scores, _overtakes_scores),
+        "scores with a constant that take longer per token tile than softmax",
+        _HAZARD,
     ),
     RtlFault(
         "score-bank-stays",

@@ -5,7 +5,16 @@ from __future__ import annotations
 from qvit_hls.hw.descriptor import Memory, Scaling
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import either, every, scaled, unit
+from qvit_hls.verify.faults.where import (
+    either,
+    every,
+    from_later_token,
+    scaled,
+    to_later_token,
+    to_other_lanes,
+    unit,
+    within_tile,
+)
 
 _RECIPROCAL = "rtl/reciprocal.sv"
 _MEAN = "rtl/mean_tokens.sv"
@@ -92,6 +101,51 @@ RTL_UNIT_FAULTS = (
         (Edit("first_at[ROOT]", "1'b0", "(first_at[ROOT] ? '0 : sum)"),),
         _mean,
         "a mean over tokens",
+    ),
+    RtlFault(
+        "mean-of-first-tokens",
+        "token mean",
+        "the first mean begins with the source's first token",
+        _MEAN,
+        (Edit("qvit_pkg::COUNT_BITS'(d.first_token)", "'0"),),
+        from_later_token,
+        "means that begin with another token",
+    ),
+    RtlFault(
+        "mean-to-first-token",
+        "token mean",
+        "the first mean becomes the result's first token",
+        _MEAN,
+        (Edit("qvit_pkg::COUNT_BITS'(d.patch)", "'0"),),
+        to_later_token,
+        "tokens behind others",
+    ),
+    RtlFault(
+        "mean-counts-tokens-before",
+        "token mean",
+        "tokens before the mean's first one count, those of its token tile",
+        _MEAN,
+        (Edit("first && x.lane[LANE_BITS-1:0] > LANE", "1'b0"),),
+        within_tile,
+        "a mean that begins within a token tile",
+    ),
+    RtlFault(
+        "mean-in-first-lane",
+        "token mean",
+        "all means go to the first lane",
+        _MEAN,
+        (Edit("y.lane", "'0", "assign write_lane = y.lane;"),),
+        to_other_lanes,
+        "several means, or tokens behind others",
+    ),
+    RtlFault(
+        "mean-moves-on-too-early",
+        "token mean",
+        "a mean's last channel goes to the next token",
+        _MEAN,
+        (Edit("mean_at[RESULT]", "mean_at[RESULT-1]"),),
+        lambda layer, subject: _mean(layer, subject) and min(layer.words["rows"], layer.words["k"]) > 1,
+        "several means",
     ),
     RtlFault(
         "image-line-goes-on",

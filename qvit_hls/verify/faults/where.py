@@ -137,3 +137,32 @@ def paired(layer: ProgramLayer, subject: Subject) -> bool:
 def tripled(layer: ProgramLayer, subject: Subject) -> bool:
     """A GEMM on DSPs that multiply three rows by one token (A = 8)."""
     return fills_dsp_rows(layer, subject) and subject.config.activation_bits == 8
+
+
+def within_tile(layer: ProgramLayer, subject: Subject) -> bool:
+    """A mean of tokens that begins behind the first lane of a token tile."""
+    words = layer.words
+    several = words["rows"] > 1 or words["first_token"] % subject.config.tile_tokens > 0
+    return layer.unit == "mean_tokens" and several
+
+
+def to_other_lanes(layer: ProgramLayer, subject: Subject) -> bool:
+    """Means of tokens that become others than the first lane's."""
+    words = layer.words
+    several = words["rows"] > 1 or words["patch"] % subject.config.tile_tokens > 0
+    return layer.unit == "mean_tokens" and several
+
+
+def from_later_token(layer: ProgramLayer, subject: Subject) -> bool:
+    """Means of tokens that do not begin with the source's first."""
+    return layer.unit == "mean_tokens" and layer.words["first_token"] > 0
+
+
+def to_later_token(layer: ProgramLayer, subject: Subject) -> bool:
+    """Means of tokens of which the first one does not become the result's first token."""
+    return layer.unit == "mean_tokens" and layer.words["patch"] > 0
+
+
+def of_added_scores(layer: ProgramLayer, subject: Subject) -> bool:
+    """A softmax of scores that were added to a constant."""
+    return layer.unit == "softmax" and to(Destination.SCORES_ADD)(subject.layers[layer.index - 1], subject)
