@@ -238,7 +238,9 @@ module layer_norm #(
             logic [2:0] shift;
             assign shift = shifts[GROUP_BITS'(channel / count_t'(CHANNELS))];
             always_ff @(posedge clk) begin
-                if (shift_write && 32'(shift_entry) % CHANNELS == c) shifts[GROUP_BITS'(32'(shift_entry) / CHANNELS)] <= shift_data;
+                if (shift_write && 32'(shift_entry) % CHANNELS == c) begin
+                    shifts[GROUP_BITS'(32'(shift_entry) / CHANNELS)] <= shift_data;
+                end
                 shift_at[1][c] <= d.table_entries != '0 ? shift : '0;
             end
         end
