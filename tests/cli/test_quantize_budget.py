@@ -149,3 +149,8 @@ def test_budgets_exclude_each_other_and_boards_need_one(qvit_hls: Run, model: Pa
     assert failed.stderr == (
         "error: --tile and --max-cycles exclude each other: one names the accelerator, the other finds it.\n"
     )
+    failed = qvit_hls("gen", model, "-o", tmp_path / "b", "--max-cycles", 100, "--for", tmp_path)
+    assert failed.stderr == (
+        f"error: --for takes board, clock, tile and engine from {tmp_path}: leave out --board, --clock, "
+        "--tile, --max-cycles and --mac.\n"
+    )
