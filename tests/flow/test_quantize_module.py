@@ -30,5 +30,5 @@ def test_what_the_engine_cannot_schedule_is_said_before_calibration() -> None:
             torch.randn(8, 1, 8, 8),
             progress=lambda stage, done, total: stages.append(stage),
         )
-    assert error.value.problems == ("head: its input mean_1 is not in the activation memory",)
+    assert error.value.problems == ("head: its input mean is not in the activation memory",)
     assert set(stages) == {"export"}
