@@ -14,6 +14,7 @@ from qvit_hls.hw.row_cost import RowCost, with_all_row_tiles
 from qvit_hls.hw.schedule import schedule
 from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.pipeline import INTEGER_PASSES, run_passes
+from qvit_hls.ptq.cycle_budget import RowCost as AnyRowCost
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +47,17 @@ class CycleTarget:
             return most_cycles(self.target.clock_mhz, self.target_fps)
         return self.max_cycles
 
-    def row_cost(self, graph: Graph, progress: Progress = lambda stage, done, total: None) -> RowCost:
+    def row_cost(
+        self,
+        graph: Graph,
+        before: AnyRowCost | None = None,
+        progress: Progress = lambda stage, done, total: None,
+    ) -> RowCost:
         """What 8-bit rows cost on the accelerator.
 
         Args:
             graph: integer graph with 4-bit rows only, as lowering leaves it.
+            before: what this said of the network with other steps, whose accelerator is kept.
             progress: told how far it is.
 
         Raises:
@@ -58,10 +65,13 @@ class CycleTarget:
         """
         progress("choose accelerator", 0, 1)
         grouped = run_passes(graph, INTEGER_PASSES)
-        program = self.target.program(grouped)
-        if self.target.config is None:
-            # The accelerator will be sized for the rows that are chosen.
-            program = replace(program, config=with_all_row_tiles(grouped, program.config))
+        if isinstance(before, RowCost):
+            program = schedule(grouped, before.config)
+        else:
+            program = self.target.program(grouped)
+            if self.target.config is None:
+                # The accelerator will be sized for the rows that are chosen.
+                program = replace(program, config=with_all_row_tiles(grouped, program.config))
         cost = RowCost(grouped, program, self.target.board, self.target.clock_mhz, self.limit)
         if cost.four_bit_cycles > cost.limit:
             raise QvitError(self._missed(cost))

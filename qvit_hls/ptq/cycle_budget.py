@@ -43,10 +43,11 @@ class CycleBudget:
 
     Attributes:
         cost_of: from the integer graph with 4-bit rows, as lowering leaves it, to what its rows cost; raises
-            QvitError where even that takes more than is allowed.
+            QvitError where even that takes more than is allowed. A second argument that is not None is what
+            it said of the network before, whose accelerator is kept.
     """
 
-    cost_of: Callable[[Graph], RowCost]
+    cost_of: Callable[[Graph, RowCost | None], RowCost]
 
 
 def widths_within(layers: Mapping[str, RowSteps], cost: RowCost) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,24 +99,25 @@ def quantize_graph(
     placement = place(graph, settings.widths)
     four_bit = _lowered_once(graph, placement, images[:1], settings.calibration)
     check(four_bit)
+    cost = settings.budget.cost_of(four_bit, None) if isinstance(settings.budget, CycleBudget) else None
+    del four_bit  # its memory is wanted
     if recipe.shifts is not None:
         qmax = settings.widths.qmax(GridKind.OPERAND)
         graph = reparameterize(graph, images, qmax, recipe.shifts, progress=progress)
-        # Shifts take cycles, too.
-        four_bit = _lowered_once(graph, placement, images[:1], settings.calibration)
     reference = graph
-    cost: RowCost | None = None
-    if isinstance(settings.budget, CycleBudget):
-        cost = settings.budget.cost_of(four_bit)
-        choose = partial(widths_within, cost=cost)
-    else:
-        choose = partial(choose_widths, budget=settings.budget)
-    del four_bit  # its memory is wanted
     seen = observe(graph, placement, images, settings.calibration, cache, progress)
     seen.check_ranges(placement)
     steps = find_steps(graph, placement, seen, recipe.range_rule)
     layers = _row_steps(graph, seen, recipe)
-    widths = choose(layers)
+    if isinstance(settings.budget, CycleBudget):
+        # Tables of the softmax, and of shifts, take cycles too, and are known only now.
+        rows = _rows(layers, choose_widths(layers, EightBitShare(0)))
+        four_bit = lower(annotate(graph, placement, steps, rows, recipe.softmax_levels))
+        cost = settings.budget.cost_of(four_bit, cost)
+        widths = widths_within(layers, cost)
+        del four_bit
+    else:
+        widths = choose_widths(layers, settings.budget)
     errors = layer_errors(layers, widths)
     rows = _rows(layers, widths)
     if recipe.search is not None:
