@@ -98,6 +98,11 @@ def test_a_folder_of_timm_brings_its_arguments_and_weights(timm_folder: Path) ->
     assert all(torch.equal(tensor, stored[name]) for name, tensor in loaded.module.state_dict().items())
 
 
+def test_the_example_s_folder_is_a_model(importable_timm: object) -> None:
+    loaded = load_model(str(Path(__file__).parents[2] / "examples" / "glyphs" / "timm_vit"))
+    assert (loaded.image_shape, loaded.classes, loaded.mean, loaded.std) == ((1, 64, 64), 67, (0.5,), (0.5,))
+
+
 def test_a_folder_of_timm_cannot_make_timm_read_other_files(timm_folder: Path) -> None:
     path = timm_folder / "config.json"
     change(timm_folder, model_args={"checkpoint_path": "other.pth", "pretrained_cfg": {"file": "other.pth"}})
