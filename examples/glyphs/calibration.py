@@ -2,7 +2,7 @@
 
     python examples/glyphs/calibration.py [build/glyphs]
 
-Writes ``calibration.npz``, 64 training images, and ``labelled.npz``, the test images with their labels: float32
+Writes ``calibration.npz``, 64 training images, and ``labelled.npz``, test images with labels: float32
 ``[n, 1, 64, 64]`` from -1 to 1.
 """
 
