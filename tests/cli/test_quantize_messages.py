@@ -70,7 +70,7 @@ def test_an_unknown_name_is_said_with_those_nearest(said: Said) -> None:
     ]
     assert said("torchvision:vit_b_16") == [
         "The model torchvision:vit_b_16 cannot be found; a model is timm:NAME, hf:NAME, or a folder with a "
-        "config.json of transformers."
+        "config.json of transformers or timm."
     ]
 
 
