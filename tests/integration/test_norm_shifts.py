@@ -49,6 +49,7 @@ def table_entries(project: Generated) -> list[int]:
     return [d.table_entries for d in descriptors if d.unit == Unit.LAYER_NORM]
 
 
+@pytest.mark.slow
 def test_every_layer_of_both_engines_is_equal_and_takes_the_predicted_cycles(project: Generated) -> None:
     assert project.program.config.norm_shifts
     assert table_entries(project) == [97, 97, 0]

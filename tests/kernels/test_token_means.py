@@ -32,7 +32,8 @@ template <int TOKENS> struct Config {
     static constexpr int T_N = TOKENS, T_M = 4, T_K = 2, A = 7, PORTS = 1;
     static constexpr int ACTIVATION_DEPTH = 2, DIGIT_DEPTH = 2, WIDE_DEPTH = DEPTH_OF_WIDE;
     static constexpr int MAX_TOKENS = MOST_TOKENS, TOKEN_TILES = ceil_div(MAX_TOKENS, T_N);
-    static constexpr int DRAIN_GROUP = 1, TABLE_SIZE = 1, EXPONENTS = 1;
+    static constexpr int DRAIN_GROUP = 1, TABLE_SIZE = 1, EXPONENTS = 1, MAX_CHANNELS = 1;
+    static constexpr bool HAS_NORM_SHIFTS = false;
 };
 
 // in: config, descriptor, wide memory [WIDE_DEPTH][T_N]. Returns the memory afterwards.
