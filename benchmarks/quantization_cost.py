@@ -31,6 +31,7 @@ from rich.table import Table
 from safetensors.torch import save_file
 
 from qvit_hls.flow.output import write_json
+from qvit_hls.frontend.torchvision_operators import declare_missing_operators
 from qvit_hls.ptq.methods import METHODS
 
 RESULT = Path(__file__).parent / "results" / "quantization_cost.json"
@@ -43,29 +44,13 @@ MOST_MEMORY = 8 * 2**30
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-def import_timm() -> Any:
-    """timm, also where torchvision's compiled part is of another build than torch.
-
-    torchvision then misses two operators of its own, of which timm needs none.
-    """
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import timm
-
-        timm.operators_of_torchvision = library  # they go with the library
-    import timm
-
-    return timm
-
-
 def write_inputs(folder: Path, model: str) -> None:
     """Random weights and images, always the same: ``weights.safetensors`` and ``images.npz``."""
     torch.manual_seed(0)
-    network = import_timm().create_model(MODELS[model], pretrained=False)
+    declare_missing_operators()
+    import timm
+
+    network = timm.create_model(MODELS[model], pretrained=False)
     save_file(network.state_dict(), folder / "weights.safetensors")
     images = np.random.default_rng(0).normal(size=(IMAGES, 3, 224, 224)).astype(np.float32)
     np.savez(folder / "images.npz", images=images)
@@ -75,7 +60,6 @@ def quantize_here(folder: Path, model: str, method: str) -> None:
     """Quantize in this process, and print what it took as JSON."""
     from qvit_hls.cli.main import main as qvit_hls
 
-    import_timm()
     begin = time.perf_counter()
     qvit_hls(
         [

@@ -22,7 +22,6 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from quantization_cost import import_timm
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -93,7 +92,6 @@ def sqnr(expected: Tensor, found: Tensor) -> float:
 @click.option("--json", "out", type=click.Path(path_type=Path), default=RESULT)
 def main(data: Path, methods: tuple[str, ...], out: Path) -> None:
     torch.set_num_threads(1)
-    import_timm()
     found = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"cells": {}}
     loaded = load_model(str(MODEL))
     graph = float_graph(loaded.module, loaded.example, "timm_vit")

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import click
 import numpy as np
-import timm
 import torch
 from rich.progress import track
-from timm.models import save_for_hf
 from torch import Tensor
 from torch.nn import functional
 
+from qvit_hls.frontend.torchvision_operators import declare_missing_operators
 from qvit_hls.train.augment import AFFINE_DRAWS, random_affine
 
 ARGUMENTS = {"num_classes": 67, "img_size": 64, "in_chans": 1, "embed_dim": 96, "depth": 6, "num_heads": 3}
@@ -29,6 +28,8 @@ BATCH = 128
 
 
 def network() -> torch.nn.Module:
+    import timm
+
     model: torch.nn.Module = timm.create_model("vit_tiny_patch16_224", **ARGUMENTS)
     return model
 
@@ -58,6 +59,9 @@ def top1(model: torch.nn.Module, images: Tensor, labels: Tensor) -> float:
 @click.option("--steps", default=6000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(data: Path, out: Path, steps: int, seed: int) -> None:
+    declare_missing_operators()
+    from timm.models import save_for_hf
+
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     images, labels = split(data, "train")

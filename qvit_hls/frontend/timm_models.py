@@ -19,6 +19,7 @@ from qvit_hls.frontend.model_files import (
     read_weights,
     unknown_name,
 )
+from qvit_hls.frontend.torchvision_operators import declare_missing_operators
 from qvit_hls.nets.tensor_problems import tensor_problems
 
 #: Arguments that would make timm read or fetch other files than the one with the weights.
@@ -116,6 +117,7 @@ def _loaded(
 
 def _timm(model: str) -> ModuleType:
     """The library."""
+    declare_missing_operators()
     try:
         import timm
     except ImportError:

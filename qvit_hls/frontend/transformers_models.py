@@ -20,6 +20,7 @@ from qvit_hls.frontend.model_files import (
     read_weights,
     unknown_name,
 )
+from qvit_hls.frontend.torchvision_operators import declare_missing_operators
 
 
 def cached_folder(name: str) -> Path:
@@ -52,6 +53,7 @@ def transformers_model(folder: Path, weights: Path | None) -> LoadedModel:
     Raises:
         QvitError: as ``model_source.load_model``.
     """
+    declare_missing_operators()
     try:
         import transformers
     except ImportError:
