@@ -37,11 +37,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model.pt"
 
 
-def quantized(run: Run, model: Path, out: Path, *arguments: object) -> dict[str, Any]:
+def quantized(run: Run, model: Path, out: Path, *arguments: object, method: str = "mse") -> dict[str, Any]:
     """The report."""
     report = out.with_suffix(".json")
     done = run(
-        "quantize", model, "--calib", model.parent / "images.npz", "--method", "mse", "-o", out,
+        "quantize", model, "--calib", model.parent / "images.npz", "--method", method, "-o", out,
         "--report", report, *arguments,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -79,6 +79,19 @@ def test_free_rows_cost_no_cycle_and_make_the_network_more_accurate(
     assert after <= before
     assert sum(layer["eight_bit"] for layer in mixed["rows"].values()) > 40
     assert logits_sqnr(mixed) > logits_sqnr(uniform) + 0.5
+
+
+def test_the_limit_counts_the_tables_that_the_method_adds(qvit_hls: Run, model: Path, tmp_path: Path) -> None:
+    """Shifts of LayerNorm's channels, which the network has only once it is calibrated."""
+    quantized(qvit_hls, model, tmp_path / "uniform.pt", "--eight-bit-share", 0, method="fqvit")
+    quantized(qvit_hls, model, tmp_path / "plain.pt", "--eight-bit-share", 0)
+    mixed = quantized(qvit_hls, model, tmp_path / "mixed.pt", "--free-rows", *TILE, method="fqvit")
+    uniform, plain, after = (
+        cycles_of(qvit_hls, tmp_path / f"{name}.pt", *TILE) for name in ("uniform", "plain", "mixed")
+    )
+    frame = mixed["frame"]
+    assert (frame["cycles"], frame["four_bit_cycles"], frame["limit"]) == (after, uniform, uniform)
+    assert after <= uniform and plain < uniform
 
 
 def test_gen_finds_an_accelerator_that_keeps_the_budget(qvit_hls: Run, model: Path, tmp_path: Path) -> None:
