@@ -48,13 +48,13 @@ def averaged_in_place(plan: Plan, node: Node) -> bool:
 
 def plan_concat_tokens(plan: Plan, node: Node) -> None:
     """Copy one sequence behind the other."""
-    parts = [plan.residual(node, name) for name in node.inputs]
+    parts = {name: plan.residual(node, name) for name in dict.fromkeys(node.inputs)}
     tokens, channels = node.shape
     y = Region(plan.tensor(node.name, Memory.WIDE, tokens, channels), channels)
     first = 0
-    for index, (name, x) in enumerate(zip(node.inputs, parts, strict=True)):
-        count = plan.graph[name].shape[0]
-        last = index == len(parts) - 1  # then all of it is there
+    for index, name in enumerate(node.inputs):
+        x, count = parts[name], plan.graph[name].shape[0]
+        last = index == len(node.inputs) - 1  # then all of it is there
         if x is not None:
             trace = (Part(node.name, channels),) if last else ()
             _add_copy(plan, f"{node.name}[{index}]", x, (0, first), count, y, trace)
