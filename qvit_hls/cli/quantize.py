@@ -26,6 +26,8 @@ if TYPE_CHECKING:
               help="Model file to write.")  # fmt: skip
 @click.option("--method", default="auto", show_default=True, metavar="NAME",
               help="auto, minmax, percentile, mse, easyquant, ptq4vit, fqvit, repq, erq, brecq.")  # fmt: skip
+@click.option("--set", "method_settings", multiple=True, metavar="NAME=VALUE",
+              help="A setting of the method; may be given many times.")  # fmt: skip
 @click.option("--bits", type=int, default=7, show_default=True, metavar="A",
               help="Bits of activations that enter matrix products, 4 to 8.")  # fmt: skip
 @click.option("--eight-bit-share", type=float, metavar="SHARE",
@@ -60,6 +62,7 @@ def quantize(
     images: int | None,
     out: Path,
     method: str,
+    method_settings: tuple[str, ...],
     bits: int,
     eight_bit_share: float | None,
     average_bits: float | None,
@@ -89,7 +92,7 @@ def quantize(
     """
     from qvit_hls.cli.console import progress, results
     from qvit_hls.flow.output import write_file
-    from qvit_hls.flow.quantize import QuantizationRequest
+    from qvit_hls.flow.quantization_request import QuantizationRequest
     from qvit_hls.flow.quantize import quantize as run
     from qvit_hls.report.quantize import quantization_table
     from qvit_hls.report.quantize_plots import check_plot_folder, quantization_plots
@@ -105,6 +108,7 @@ def quantize(
         out=out,
         images=images,
         method=method,
+        method_settings=method_settings,
         bits=bits,
         eight_bit_share=eight_bit_share,
         average_bits=average_bits,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qvit_hls.errors import QvitError
 from qvit_hls.ptq.block_run import QuantizedBlock, mixed
+from qvit_hls.ptq.setting_ranges import check_ranges
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,9 @@ class BlockReconstruction:
 
     Attributes:
         iterations: gradient steps for each block.
-        batch_size: images of a gradient step.
+        batch_size: most images of a gradient step.
+        batch_tokens: most tokens of a gradient step, but at least one image: a weight meets every token, so
+            that few images of many tokens are as good as many of few.
         rounding_rate: learning rate of AdaRound's V.
         step_rate: learning rate of the logarithms of the activations' steps; falls to 0 by a cosine. 0: the
             steps stay.
@@ -41,6 +43,7 @@ class BlockReconstruction:
 
     iterations: int = 300
     batch_size: int = 32
+    batch_tokens: int = 1024
     rounding_rate: float = 0.1
     step_rate: float = 1e-2
     drop: float = 0.5
@@ -53,29 +56,25 @@ class BlockReconstruction:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        problems = [
-            f"Block reconstruction's {name} is {getattr(self, name):g}; it should be {wanted}."
-            for name, fits, wanted in (
-                ("iterations", self.iterations >= 1, "at least 1"),
-                ("batch_size", self.batch_size >= 1, "at least 1"),
-                ("rounding_rate", 0 < self.rounding_rate < math.inf, "greater than 0"),
-                ("step_rate", 0 <= self.step_rate < math.inf, "0 or greater"),
-                ("drop", 0 <= self.drop < 1, "at least 0 and less than 1"),
-                ("hold", 0 <= self.hold < 1, "at least 0 and less than 1"),
-                ("regularizer", 0 <= self.regularizer < math.inf, "0 or greater"),
-                (
-                    "beta_high",
-                    self.beta_low <= self.beta_high < math.inf,
-                    f"at least beta_low, {self.beta_low:g}",
-                ),
-                ("beta_low", 0 < self.beta_low < math.inf, "greater than 0"),
-                ("fisher", 0 <= self.fisher <= 1, "0 to 1"),
-                ("warm_up", 0 <= self.warm_up <= 1, "0 to 1"),
-            )
-            if not fits
-        ]
-        if problems:
-            raise QvitError(problems)
+        rules = (
+            ("iterations", self.iterations >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("batch_tokens", self.batch_tokens >= 1, "at least 1"),
+            ("rounding_rate", 0 < self.rounding_rate < math.inf, "greater than 0"),
+            ("step_rate", 0 <= self.step_rate < math.inf, "0 or greater"),
+            ("drop", 0 <= self.drop < 1, "at least 0 and less than 1"),
+            ("hold", 0 <= self.hold < 1, "at least 0 and less than 1"),
+            ("regularizer", 0 <= self.regularizer < math.inf, "0 or greater"),
+            (
+                "beta_high",
+                self.beta_low <= self.beta_high < math.inf,
+                f"at least beta_low, {self.beta_low:g}",
+            ),
+            ("beta_low", 0 < self.beta_low < math.inf, "greater than 0"),
+            ("fisher", 0 <= self.fisher <= 1, "0 to 1"),
+            ("warm_up", 0 <= self.warm_up <= 1, "0 to 1"),
+        )
+        check_ranges("Block reconstruction", self, rules)
 
     def beta(self, iteration: int) -> float | None:
         """The regularizer's exponent: falls evenly after the warm-up; None during it."""
@@ -108,6 +107,8 @@ class BlockTask:
         self._quantized_in, self._wanted_in, self._wanted_out = quantized_in, wanted_in, wanted_out
         self._importance, self._settings = importance, settings
         self._generator = torch.Generator().manual_seed(settings.seed)
+        tokens = math.prod(wanted_out.shape[1:-1])
+        self._step_images = min(settings.batch_size, max(1, settings.batch_tokens // tokens))
 
     def error(self, block: QuantizedBlock) -> float:
         """Mean over the images of the block's weighted squared error, everything rounded."""
@@ -156,7 +157,7 @@ class BlockTask:
     def _batch(self) -> tuple[Tensor, Tensor]:
         """Inputs, some elements of them float, and wanted outputs of some images."""
         count, drop = len(self._wanted_out), self._settings.drop
-        chosen = torch.randperm(count, generator=self._generator)[: self._settings.batch_size]
+        chosen = torch.randperm(count, generator=self._generator)[: self._step_images]
         x = self._quantized_in[chosen]
         if drop:
             x = mixed(x, self._wanted_in[chosen], drop, self._generator)

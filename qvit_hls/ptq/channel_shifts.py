@@ -23,6 +23,7 @@ from qvit_hls.ir.interpreter import steps as run_steps
 from qvit_hls.ir.passes.fold_layer_norm_affine import linear_readers
 from qvit_hls.ptq.calibration import Progress
 from qvit_hls.ptq.rows import output_error
+from qvit_hls.ptq.setting_ranges import check_ranges
 from qvit_hls.ptq.token_sample import sampled_tokens
 from qvit_hls.quant.fake_quant import fake_quantize_rows
 from qvit_hls.quant.levels import WEIGHT_QMAX_4
@@ -70,9 +71,16 @@ class LeastChannelError:
 
     Attributes:
         largest: K, the largest shift.
+
+    Raises:
+        QvitError: it is out of range.
     """
 
     largest: int = 3
+
+    def __post_init__(self) -> None:
+        fits = 0 <= self.largest <= MAX_CHANNEL_SHIFT
+        check_ranges("The shift rule", self, [("largest", fits, f"0 to {MAX_CHANNEL_SHIFT}")])
 
     def shifts(self, x: Tensor, weight: Tensor, qmax: int) -> Tensor:
         """As ``ShiftRule``."""
@@ -97,11 +105,22 @@ class LeastOutputError:
         alphas: shares of the range that are tried, 0 to 1.
         clipping: shares of the input's range that a candidate may cover.
         least_gain: share of the error without shifts that they must take away.
+
+    Raises:
+        QvitError: settings out of their ranges; all are listed.
     """
 
     alphas: tuple[float, ...] = (1.0, 0.75, 0.5)
     clipping: tuple[float, ...] = (1.0, 0.8, 0.6)
     least_gain: float = 0.05
+
+    def __post_init__(self) -> None:
+        rules = (
+            ("alphas", all(0 <= alpha <= 1 for alpha in self.alphas), "0 to 1 each"),
+            ("clipping", all(0 < share <= 1 for share in self.clipping), "greater than 0, at most 1 each"),
+            ("least_gain", 0 <= self.least_gain <= 1, "0 to 1"),
+        )
+        check_ranges("The shift rule", self, rules)
 
     def shifts(self, x: Tensor, weight: Tensor, qmax: int) -> Tensor:
         """As ``ShiftRule``."""

@@ -13,6 +13,7 @@ from qvit_hls.ptq.metrics import HessianGuided
 from qvit_hls.ptq.ridge import RidgeCorrection
 from qvit_hls.ptq.rows import RowError
 from qvit_hls.ptq.scales import FullRange, LeastErrorRange, PercentileRange, RangeRule
+from qvit_hls.ptq.setting_ranges import check_ranges
 from qvit_hls.ptq.step_search import StepSearch
 
 
@@ -170,12 +171,19 @@ class FqVit:
     Attributes:
         shifts: rule of the factors, or None.
         softmax_levels: of the exponents in each factor of two; 0: they are on a uniform grid.
+
+    Raises:
+        QvitError: they are out of range.
     """
 
     name: ClassVar[str] = "fqvit"
     fewest_images: ClassVar[int] = 1
     shifts: ShiftRule | None = field(default_factory=LeastChannelError)
     softmax_levels: int = 1
+
+    def __post_init__(self) -> None:
+        fits = self.softmax_levels >= 0
+        check_ranges("FQ-ViT", self, [("softmax_levels", fits, "0 or greater")])
 
     @property
     def recipe(self) -> Recipe:
@@ -192,12 +200,19 @@ class RepqVit:
     Attributes:
         shifts: rule of the factors, or None.
         softmax_levels: of the exponents in each factor of two; 0: they are on a uniform grid.
+
+    Raises:
+        QvitError: they are out of range.
     """
 
     name: ClassVar[str] = "repq"
     fewest_images: ClassVar[int] = 1
     shifts: ShiftRule | None = field(default_factory=EqualRanges)
     softmax_levels: int = 2
+
+    def __post_init__(self) -> None:
+        fits = self.softmax_levels >= 0
+        check_ranges("RepQ-ViT", self, [("softmax_levels", fits, "0 or greater")])
 
     @property
     def recipe(self) -> Recipe:

@@ -9,6 +9,7 @@ is never rounded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -23,8 +24,12 @@ from qvit_hls.ir.interpreter import steps as run_steps
 from qvit_hls.ptq.annotate import WeightRows, grid_value
 from qvit_hls.ptq.calibration import Progress
 from qvit_hls.ptq.placement import Placement
+from qvit_hls.ptq.setting_ranges import check_ranges
 from qvit_hls.quant.fake_quant import round_half_up
 from qvit_hls.quant.levels import weight_qmax
+
+#: Columns of weights that are rounded before the others are corrected; only speed depends on it.
+_COLUMNS = 64
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,20 @@ class RidgeCorrection:
     Attributes:
         strength: lambda, relative to the mean square of an input channel.
         batch_size: images at a time.
+
+    Raises:
+        QvitError: settings out of their ranges; all are listed.
     """
 
     strength: float = 0.01
     batch_size: int = 4
+
+    def __post_init__(self) -> None:
+        rules = (
+            ("strength", 0 < self.strength < math.inf, "greater than 0"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+        )
+        check_ranges("The ridge correction", self, rules)
 
 
 @torch.no_grad()
@@ -158,16 +173,29 @@ def round_with_feedback(wanted: Tensor, regular: Tensor, rows: WeightRows) -> tu
     # Columns of strong inputs first: their errors are the large ones, and most columns can make up for them.
     order = torch.argsort(regular.diagonal()[:channels], descending=True, stable=True)
     order = torch.cat([order, torch.tensor([channels])])
-    left = wanted[:, order].clone()
-    factor = torch.linalg.cholesky(torch.linalg.inv(regular[order][:, order]), upper=True)
+    factor = _inverse_factor(regular[order][:, order])
+    # Transposed, so that a column of the weights is contiguous.
+    left = wanted.T[order].contiguous()
     step = rows.step.double()
     qmax = torch.tensor([weight_qmax(int(bits)) for bits in rows.bits], dtype=torch.float64)
-    for column in range(channels):
-        value = left[:, column]
-        rounded = round_half_up(value / step).clamp(-qmax, qmax) * step
-        error = (value - rounded) / factor[column, column]
-        left[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]
-        left[:, column] = rounded
-    result = torch.empty_like(left)
-    result[:, order] = left
+    for begin in range(0, channels, _COLUMNS):
+        # Columns behind these get the corrections of all of them at once: the sum is the same.
+        end = min(begin + _COLUMNS, channels)
+        errors = torch.empty(end - begin, left.shape[1], dtype=left.dtype)
+        for column in range(begin, end):
+            value = left[column]
+            rounded = round_half_up(value / step).clamp(-qmax, qmax) * step
+            errors[column - begin] = (value - rounded) / factor[column, column]
+            left[column] = rounded
+            left[column + 1 : end].addr_(factor[column, column + 1 : end], errors[column - begin], alpha=-1)
+        left[end:].addmm_(factor[begin:end, end:].T, errors, alpha=-1)
+    result = torch.empty_like(wanted)
+    result[:, order] = left.T
     return result[:, :channels].contiguous(), result[:, channels].contiguous()
+
+
+def _inverse_factor(matrix: Tensor) -> Tensor:
+    """Upper triangular U with ``U^T U`` the inverse of a positive definite matrix."""
+    # With rows and columns reversed, its lower factor is the upper one of matrix = W W^T, and U is W^-1.
+    factor = torch.linalg.cholesky(matrix.flip(0, 1)).flip(0, 1)
+    return torch.linalg.solve_triangular(factor, torch.eye(len(matrix), dtype=matrix.dtype), upper=True)

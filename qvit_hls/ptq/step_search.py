@@ -7,6 +7,7 @@ one and of the other are searched in turns, each with the other rounded at its p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,6 +25,7 @@ from qvit_hls.ptq.calibration import Progress
 from qvit_hls.ptq.importance import element_importance
 from qvit_hls.ptq.metrics import CosineSimilarity, Metric
 from qvit_hls.ptq.placement import COVERING, Grid, Placement
+from qvit_hls.ptq.setting_ranges import check_ranges
 from qvit_hls.ptq.token_sample import sampled_queries, sampled_tokens
 from qvit_hls.quant.fake_quant import fake_quantize_rows
 from qvit_hls.quant.rows import MIN_SCALE
@@ -48,6 +50,9 @@ class StepSearch:
         rounds: turns of weights and activations; a turn without a change ends them.
         candidates: steps that are tried, evenly from ``low`` to ``high`` times the present one.
         low, high: factors.
+
+    Raises:
+        QvitError: settings out of their ranges; all are listed.
     """
 
     metric: Metric = field(default_factory=CosineSimilarity)
@@ -57,6 +62,17 @@ class StepSearch:
     candidates: int = 24
     low: float = 0.7
     high: float = 1.2
+
+    def __post_init__(self) -> None:
+        rules = (
+            ("images", self.images >= 1, "at least 1"),
+            ("tokens", self.tokens >= 1, "at least 1"),
+            ("rounds", self.rounds >= 1, "at least 1"),
+            ("candidates", self.candidates >= 2, "at least 2"),
+            ("low", 0 < self.low < math.inf, "greater than 0"),
+            ("high", self.low < self.high < math.inf, f"greater than low, {self.low:g}"),
+        )
+        check_ranges("The step search", self, rules)
 
     @property
     def factors(self) -> list[float]:

@@ -44,12 +44,15 @@ def test_a_quantized_network_becomes_a_proved_project(qvit_hls: Run, files: Path
     out, report = tmp_path / "q.pt", tmp_path / "report.json"
     made = qvit_hls(
         "quantize", files / "model.pt", "--calib", files / "images.npz", "-o", out, "--avg-bits", 5,
-        "--method", "fqvit", "--report", report, "--cache", tmp_path / "cache",
+        "--method", "fqvit", "--set", "shifts.largest=2", "--report", report, "--cache", tmp_path / "cache",
     )  # fmt: skip
     assert made.exit_code == 0, made.stderr
     assert "fqvit, 10 calibration images; weights of 4.9" in made.stdout
     found = json.loads(report.read_text())
     assert found["average_weight_bits"] == pytest.approx(5, abs=0.05)
+    assert found["method_settings"] == {
+        "shifts": "LeastChannelError", "shifts.largest": 2, "softmax_levels": 1,
+    }  # fmt: skip
     assert found["images"] == found["calibration_images"] == 10
     assert abs(found["top1"]["integer"] - found["top1"]["quantized"]) <= 0.1
     ratios = [layer["sqnr_db"] for layer in found["layers"]]
@@ -84,6 +87,20 @@ def test_all_wrong_settings_are_said_and_nothing_is_written(
         "error: --eight-bit-share and --avg-bits exclude each other; give one of them.",
     ]
     assert not out.exists()
+
+
+def test_settings_that_the_method_does_not_have_are_said(qvit_hls: Run, files: Path, tmp_path: Path) -> None:
+    out = tmp_path / "q.pt"
+    failed = qvit_hls(
+        "quantize", files / "model.pt", "--calib", files / "images.npz", "-o", out, "--method", "mse",
+        "--set", "norm=0", "--set", "percentile=99", "--bits", 9,
+    )  # fmt: skip
+    assert failed.exit_code == 1 and not out.exists()
+    assert failed.stderr.splitlines() == [
+        "error: Method mse has no setting percentile; its settings are norm.",
+        "error: The norm is 0; it should be greater than 0.",
+        "error: The activation grid is to have 9 bits; it should have 4 to 8.",
+    ]
 
 
 def test_calibration_images_may_be_files_in_a_folder(qvit_hls: Run, files: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.interpreter import steps as run_steps
 from qvit_hls.ir.lowering import lower
 from qvit_hls.ptq.annotate import WeightRows, annotate
-from qvit_hls.ptq.block_learning import BlockReconstruction
+from qvit_hls.ptq.block_learning import BlockReconstruction, BlockTask
 from qvit_hls.ptq.block_run import QuantizedBlock
 from qvit_hls.ptq.blocks import cut_blocks
 from qvit_hls.ptq.methods import Brecq
@@ -151,6 +153,27 @@ def test_the_same_seed_gives_the_same_network(start: Start) -> None:
         if isinstance(node.op, Linear):
             again = second.graph[node.name].op
             assert isinstance(again, Linear) and np.array_equal(node.op.weight, again.weight)
+
+
+@pytest.mark.parametrize(
+    ("shape", "images"),
+    [((50, 4), 2), ((7, 4), 14), ((99, 4), 1), ((100, 4), 1), ((101, 4), 1), ((4,), 20), ((2, 3, 4), 16)],
+)
+def test_a_gradient_step_has_images_for_so_many_tokens(shape: tuple[int, ...], images: int) -> None:
+    seen = []
+
+    def run(x: torch.Tensor, drop: float, generator: torch.Generator) -> torch.Tensor:
+        seen.append(len(x))
+        return x * logits
+
+    logits = torch.zeros(1, requires_grad=True)
+    rounding = SimpleNamespace(logits=logits, indecision=lambda beta: logits.sum())
+    block = cast(QuantizedBlock, SimpleNamespace(run=run, roundings={"fc": rounding}, log_ratios={}))
+    values = torch.zeros(24, *shape)
+    settings = BlockReconstruction(iterations=2, batch_size=20, batch_tokens=100)
+    task = BlockTask(values, values, values, values[0], settings)
+    assert list(task.learn(block, 1.0)) == [1, 2]
+    assert seen == [images] * 2
 
 
 def test_switches_change_what_is_learned(start: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from torch.testing import assert_close
 
 from qvit_hls.ir.execute_float import fake_quantize
 from qvit_hls.ir.float_ops import Linear
+from qvit_hls.ptq import ridge
 from qvit_hls.ptq.annotate import WeightRows
 from qvit_hls.ptq.ridge import InputMoments, corrected, round_with_feedback
 from qvit_hls.ptq.rows import search_rows
@@ -73,3 +75,27 @@ def test_independent_columns_are_simply_rounded() -> None:
     rounded, bias = round_with_feedback(wanted, torch.eye(COLUMNS + 1, dtype=torch.float64), rows)
     assert_close(rounded.float(), fake_quantize_rows(weight, rows.step, rows.bits))
     assert torch.equal(bias, torch.zeros(ROWS, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("together", [1, 5, 12, 64])
+def test_columns_that_are_rounded_together_are_as_one_by_one(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the definition: a column's error goes to those behind, as least squares has it."""
+    x, weight, rows = problem(7)
+    r = torch.cat([x, torch.ones(TOKENS, 1)], dim=1).double()
+    regular = r.T @ r + torch.eye(COLUMNS + 1, dtype=torch.float64)
+    regular *= torch.linspace(2, 1, COLUMNS + 1).outer(torch.linspace(2, 1, COLUMNS + 1)).double()
+    order = torch.argsort(regular.diagonal()[:-1], descending=True, stable=True).tolist()
+    left = torch.cat([weight, torch.zeros(ROWS, 1)], dim=1).double()
+    for done, column in enumerate(order):
+        behind = [*order[done + 1 :], COLUMNS]
+        value = left[:, column].clone()
+        left[:, column] = fake_quantize_rows(value[:, None], rows.step.double(), rows.bits)[:, 0]
+        gain = torch.linalg.solve(regular[behind][:, behind], regular[behind, column])
+        left[:, behind] += (value - left[:, column])[:, None] * gain
+    monkeypatch.setattr(ridge, "_COLUMNS", together)
+    wanted = torch.cat([weight, torch.zeros(ROWS, 1)], dim=1).double()
+    found, bias = round_with_feedback(wanted, regular, rows)
+    assert_close(found, left[:, :-1])
+    assert_close(bias, left[:, -1])

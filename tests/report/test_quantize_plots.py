@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from qvit_hls.errors import QvitError
-from qvit_hls.flow.quantize import QuantizationRequest, QuantizationResult, quantize
+from qvit_hls.flow.quantization_request import QuantizationRequest
+from qvit_hls.flow.quantize import QuantizationResult, quantize
 from qvit_hls.nets.checkpoint import save_model
 from qvit_hls.nets.config import BlockConfig, VitConfig
 from qvit_hls.nets.random import random_model
