@@ -12,6 +12,7 @@ from torch import fx
 from qvit_hls.frontend.builder import Folded, GraphBuilder, Symbol, Unsupported, Value
 from qvit_hls.frontend.registry import axis_without_batch, handles, require
 from qvit_hls.ir import float_ops as ops
+from qvit_hls.ir.tables import QUICK_GELU_FACTOR
 
 # ---------------------------------------------------------------- layers
 
@@ -80,6 +81,11 @@ def _relu(b: GraphBuilder, node: fx.Node, x: Symbol) -> Value:
     return b.emit(ops.Elementwise("relu"), x)
 
 
+@handles("aten.sigmoid.default")
+def _sigmoid(b: GraphBuilder, node: fx.Node, x: Symbol) -> Value:
+    return b.emit(ops.Elementwise("sigmoid"), x)
+
+
 # ---------------------------------------------------------------- products and sums
 
 
@@ -95,9 +101,9 @@ def _matmul(b: GraphBuilder, node: fx.Node, x: Value, y: Value) -> Value:
 def _attention(
     b: GraphBuilder,
     node: fx.Node,
-    q: Symbol,
-    k: Symbol,
-    v: Symbol,
+    q: Value,
+    k: Value,
+    v: Value,
     attn_mask: Value | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
@@ -105,6 +111,8 @@ def _attention(
     enable_gqa: bool = False,
 ) -> Value:
     require(not is_causal and not enable_gqa, "with a causal mask or grouped queries")
+    # Queries may be learned constants (attention pooling).
+    q, k, v = (b.symbol(value) for value in (q, k, v))
     rank = len(k.shape)
     keys = b.emit(ops.Permute((*range(rank - 2), rank - 1, rank - 2)), k)
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
@@ -154,7 +162,25 @@ def _mul(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float) -> 
     if not isinstance(x, Symbol):
         x, y = y, x
     assert isinstance(x, Symbol)
+    if isinstance(y, Symbol):
+        gated = _gated_by_itself(b, x, y) or _gated_by_itself(b, y, x)
+        if gated is not None:
+            return gated
     return b.emit(ops.Scale(_factor(b, x, y)), x)
+
+
+def _gated_by_itself(b: GraphBuilder, x: Symbol, gate: Symbol) -> Symbol | None:
+    """``x * sigmoid(x)``, which is SiLU, or ``x * sigmoid(1.702 x)``, if that is what the gate is."""
+    sigmoid = b.node(gate.name)
+    if not isinstance(sigmoid.op, ops.Elementwise) or sigmoid.op.function != "sigmoid":
+        return None
+    before = b.node(sigmoid.inputs[0])
+    if before.name == x.name:
+        return b.emit(ops.Elementwise("silu"), x)
+    if not isinstance(before.op, ops.Scale) or before.inputs != (x.name,):
+        return None
+    is_quick = before.op.factor.size == 1 and math.isclose(before.op.factor, QUICK_GELU_FACTOR, rel_tol=1e-6)
+    return b.emit(ops.Elementwise("quick_gelu"), x) if is_quick else None
 
 
 @handles("aten.div.Tensor")

@@ -113,7 +113,7 @@ class LayerNorm(Op):
 
 @dataclass(frozen=True, eq=False)
 class Elementwise(Op):
-    """A function of one variable: ``gelu``, ``gelu_tanh``, ``relu`` or ``silu``."""
+    """A function of one variable, by its name in ``ir.tables.FUNCTIONS``."""
 
     kind: ClassVar[str] = "elementwise"
     function: str

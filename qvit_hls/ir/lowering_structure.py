@@ -60,6 +60,12 @@ def _slice(graph: Graph, node: Node) -> str | None:
     return f"it takes {node.op.stop - node.op.start} of {size} elements of dimension {node.op.axis}"
 
 
+def _matmul(graph: Graph, node: Node) -> str:
+    if isinstance(graph[node.inputs[0]].op, ops.Constant):
+        return "its queries are the same for every image (attention pooling); the engine computes its queries"
+    return "the product is not part of an attention of the form softmax(scale * q k^T) v over heads"
+
+
 def _always(reason: str) -> Callable[[Graph, Node], str]:
     return lambda graph, node: reason
 
@@ -75,8 +81,6 @@ _OBSTACLES: Mapping[type[Op], Callable[[Graph, Node], str | None]] = {
     ops.Conv2d: _always(
         "a convolution is supported only as patch embedding, its stride equal to its square kernel"
     ),
-    ops.MatMul: _always(
-        "the product is not part of an attention of the form softmax(scale * q k^T) v over heads"
-    ),
+    ops.MatMul: _matmul,
     ops.Scale: _always("the factor does not follow a linear layer or attention scores directly"),
 }

@@ -19,6 +19,7 @@ from qvit_hls.ir.passes.fuse_attention import fuse_attention
 from qvit_hls.ir.passes.group_row_precisions import group_row_precisions
 from qvit_hls.ir.passes.legalize_patch_embedding import legalize_patch_embedding
 from qvit_hls.ir.passes.merge_layout import merge_layout
+from qvit_hls.ir.passes.norms_onto_stream import norms_onto_stream
 from qvit_hls.ir.passes.split_fused_linear import split_fused_linear
 from qvit_hls.ir.passes.take_tokens_early import take_tokens_early
 from qvit_hls.ir.passes.unmix_talking_heads import unmix_talking_heads
@@ -37,6 +38,7 @@ FLOAT_PASSES: Sequence[Pass] = (
     legalize_patch_embedding,
     unmix_talking_heads,
     fuse_attention,
+    norms_onto_stream,
     fold_layer_norm_affine,
 )
 #: After lowering; bit-equal.

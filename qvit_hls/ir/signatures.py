@@ -29,7 +29,7 @@ MAX_QMAX = activation_qmax(MAX_RESIDUAL_BITS)
 #: Attributes without a narrower range stay within a signed 64-bit word.
 MAX_INTEGER = (1 << 62) - 1
 #: What ``Elementwise`` may compute.
-FUNCTION_NAMES = ("gelu", "gelu_tanh", "relu", "silu")
+FUNCTION_NAMES = ("gelu", "gelu_tanh", "quick_gelu", "relu", "sigmoid", "silu")
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,15 @@ from torch.nn import functional
 from qvit_hls.ir.graph import Quantization
 from qvit_hls.quant.levels import EXPONENT_LEVELS, EXPONENT_TABLE_SIZE, LARGEST_POWER
 
+#: Of the sigmoid that stands for GELU's distribution function (GELU, arXiv 1606.08415, section 2).
+QUICK_GELU_FACTOR = 1.702
 #: The functions that ``Elementwise`` knows, by name.
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(QUICK_GELU_FACTOR * x),
     "relu": functional.relu,
+    "sigmoid": torch.sigmoid,
     "silu": functional.silu,
 }
 

@@ -30,5 +30,8 @@ def test_what_the_engine_cannot_schedule_is_said_before_calibration() -> None:
             torch.randn(8, 1, 8, 8),
             progress=lambda stage, done, total: stages.append(stage),
         )
-    assert error.value.problems == ("head: its input mean is not in the activation memory",)
+    assert error.value.problems == (
+        "head: it reads mean from the residual stream; matrix products read what a LayerNorm, a table or "
+        "another product has made",
+    )
     assert set(stages) == {"export"}

@@ -18,6 +18,7 @@ TIMM: dict[str, dict[str, object]] = {
     "vit_relpos_small_patch16_224": {},
     "vit_relpos_base_patch16_clsgap_224": {},
     "deit3_small_patch16_224": {},
+    "vit_base_patch16_clip_quickgelu_224": {},
 }
 #: Classes of transformers and of their configurations.
 TRANSFORMERS = {

@@ -10,7 +10,7 @@ from torch.nn import functional
 from qvit_hls.errors import QvitError
 from qvit_hls.frontend.compile import float_graph
 from qvit_hls.frontend.importer import import_module
-from qvit_hls.ir.float_ops import AttentionScores, Linear
+from qvit_hls.ir.float_ops import AttentionScores, Elementwise, Linear
 from qvit_hls.nets.config import BlockConfig, VitConfig
 from qvit_hls.nets.random import random_model
 
@@ -145,6 +145,38 @@ def test_all_unsupported_operators_are_listed_with_their_modules() -> None:
         "the model itself: aten.softmax.int is not supported over another dimension than the last.",
     ]
     assert supported.startswith("Supported operators are: add, ")
+
+
+class Gate(nn.Module):
+    """x times a sigmoid."""
+
+    def __init__(self, factor: float | None, gate_first: bool) -> None:
+        super().__init__()
+        self.factor, self.gate_first = factor, gate_first
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(x if self.factor is None else self.factor * x)
+        return gate * x if self.gate_first else x * gate
+
+
+@pytest.mark.parametrize("gate_first", [False, True])
+@pytest.mark.parametrize(("factor", "function"), [(None, "silu"), (1.702, "quick_gelu")])
+def test_a_value_gated_by_itself_is_one_function(
+    factor: float | None, function: str, gate_first: bool
+) -> None:
+    gate, x = Gate(factor, gate_first), randn(2, 3, 4)
+    graph = float_graph(gate, x, "gate")
+    (op,) = (node.op for node in graph if isinstance(node.op, Elementwise))
+    assert op.function == function
+    assert torch.allclose(graph(x), gate(x), atol=1e-6, rtol=1e-6)
+
+
+def test_another_gate_is_refused() -> None:
+    with pytest.raises(QvitError) as error:
+        import_module(Gate(1.5, False), randn(1, 3, 4), "gate")
+    assert error.value.problems[0] == (
+        "the model itself: aten.mul.Tensor is not supported with two values that depend on the input."
+    )
 
 
 class BatchMixer(nn.Module):

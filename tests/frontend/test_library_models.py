@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from float_models import TIMM, TRANSFORMERS, randn, timm_model, transformers_model, with_random_weights
@@ -82,14 +83,18 @@ def test_lowering_names_what_computes_and_not_what_only_moves_its_data() -> None
     ]
 
 
-def test_lowering_says_why_a_layer_norm_s_weight_cannot_be_folded() -> None:
-    problems = structure_problems("vit_base_patch16_rpn_224", depth=1)
-    reason = "weight and bias cannot be folded into the next layers, because"
-    allowed = "the engine's LayerNorm has no bias, and weights that are powers of two from 2**-7 to 1"
-    assert problems == [
-        f"blocks.0.norm1: {reason} blocks.0.add, which reads it, is no linear layer; {allowed}.",
-        f"blocks.0.norm2: {reason} blocks.0.add_1, which reads it, is no linear layer; {allowed}.",
-    ]
+def test_a_layer_norm_before_the_residual_stream_is_a_diagonal_behind_it() -> None:
+    graph = imported(*timm_model("vit_base_patch16_clip_quickgelu_224", depth=1), "clip")
+    assert graph["blocks.0.add"].inputs[0] == graph["blocks.0.norm1"].inputs[0] == "norm_pre.stream"
+    op = graph["norm_pre.stream"].op
+    assert isinstance(op, f.Linear)
+    assert np.count_nonzero(op.weight) == np.count_nonzero(np.diag(op.weight)) == 48
+    assert sum(isinstance(node.op, f.Elementwise) and node.op.function == "quick_gelu" for node in graph) == 1
+
+
+def test_lowering_says_what_is_the_matter_with_attention_pooling() -> None:
+    reason = "its queries are the same for every image (attention pooling); the engine computes its queries."
+    assert structure_problems("vit_base_patch16_siglip_224", depth=1)[0] == f"attn_pool.matmul: {reason}"
 
 
 @pytest.mark.parametrize("name", TIMM)

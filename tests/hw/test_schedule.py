@@ -175,7 +175,10 @@ def test_an_output_of_many_tokens_is_refused() -> None:
 
 def test_a_linear_layer_that_reads_the_residual_stream_is_refused() -> None:
     graph = changed(compiled(), "head", inputs=("token",))
-    assert refusal(graph) == ("head: its input token is not in the activation memory",)
+    assert refusal(graph) == (
+        "head: it reads token from the residual stream; matrix products read what a LayerNorm, a table or "
+        "another product has made",
+    )
 
 
 def test_keys_that_come_from_no_linear_layer_are_refused() -> None:

@@ -245,7 +245,12 @@ def add_weight_layer(
     assert isinstance(op, ops.IntegerLinear)
     x = plan.values.get(node.inputs[0], [None])[0]
     if x is None or x.tensor.memory != Memory.ACTIVATION:
-        plan.problems.append(f"{node.name}: its input {node.inputs[0]} is not in the activation memory")
+        problem = (
+            f"{node.name}: it reads {node.inputs[0]} from the residual stream; matrix products read what a "
+            "LayerNorm, a table or another product has made"
+        )
+        if problem not in plan.problems:  # a layer of several parts comes here for each
+            plan.problems.append(problem)
         return
     if qmax is not None and qmax != op.qmax:
         plan.problems.append(
