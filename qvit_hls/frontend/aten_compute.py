@@ -24,7 +24,7 @@ def _linear(b: GraphBuilder, node: fx.Node, x: Symbol, weight: Folded, bias: Fol
     return b.emit(ops.Linear(weight.array, array, weight.row_scale, weight.row_bits), x)
 
 
-@handles("aten.conv2d.default")
+@handles("aten.conv2d.default", "aten.conv2d.padding")
 def _conv2d(
     b: GraphBuilder,
     node: fx.Node,

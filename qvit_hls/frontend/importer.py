@@ -29,6 +29,8 @@ from qvit_hls.ir.graph import Graph
 _HANDLER_MODULES = (aten_compute, aten_layout, quantizers)
 #: Images traced at once. Two, because torch.export specialises on one, and nothing here needs more.
 _BATCH = 2
+#: Operators that only check their argument, which the trace has done.
+_WITHOUT_VALUE = {"aten._assert_tensor_metadata.default"}
 #: Operators under which row-quantized weights stay row-quantized.
 _KEEPS_ROWS = {"aten.reshape.default", "aten.view.default", "aten.flatten.using_ints", "aten.clone.default"}
 
@@ -138,6 +140,8 @@ class _Walk:
 
     def _translate(self, node: fx.Node) -> Result | None:
         name = str(node.target)
+        if name in _WITHOUT_VALUE:
+            return None
         handler = HANDLERS.get(name)
         read = [self._values[n] for n in node.all_input_nodes]
         if node.target is operator.getitem and isinstance(read[0], list):

@@ -26,6 +26,12 @@ TRANSFORMERS = {
     "DeiTForImageClassification": "DeiTConfig",
     "DeiTForImageClassificationWithTeacher": "DeiTConfig",
 }
+#: More of them, which differ in how they are traced; some as published have relative positions.
+MORE_TRANSFORMERS: dict[str, tuple[str, dict[str, object]]] = {
+    "BeitForImageClassification": ("BeitConfig", {"use_relative_position_bias": True}),
+    "Data2VecVisionForImageClassification": ("Data2VecVisionConfig", {"use_relative_position_bias": True}),
+    "ViTMSNForImageClassification": ("ViTMSNConfig", {}),
+}
 
 
 def timm_model(name: str, **changes: object) -> tuple[nn.Module, Tensor]:
@@ -45,8 +51,9 @@ def transformers_config(name: str) -> object:
     import transformers
 
     sizes = {"image_size": 32, "patch_size": 16, "hidden_size": 24, "intermediate_size": 48}
-    return getattr(transformers, TRANSFORMERS[name])(
-        **sizes, num_attention_heads=3, num_hidden_layers=2, num_labels=5
+    config, options = MORE_TRANSFORMERS[name] if name in MORE_TRANSFORMERS else (TRANSFORMERS[name], {})
+    return getattr(transformers, config)(
+        **sizes, num_attention_heads=3, num_hidden_layers=2, num_labels=5, **options
     )
 
 

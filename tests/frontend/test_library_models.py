@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from float_models import TIMM, TRANSFORMERS, randn, timm_model, transformers_model, with_random_weights
+from float_models import (
+    MORE_TRANSFORMERS,
+    TIMM,
+    TRANSFORMERS,
+    randn,
+    timm_model,
+    transformers_model,
+    with_random_weights,
+)
 from torch import Tensor, nn
 
 from qvit_hls.errors import QvitError
@@ -50,7 +58,7 @@ def test_a_timm_model_is_imported_and_fused(name: str) -> None:
     assert all(isinstance(graph[x].op, f.Linear) for node in attentions for x in node.inputs)
 
 
-@pytest.mark.parametrize("name", TRANSFORMERS)
+@pytest.mark.parametrize("name", [*TRANSFORMERS, *MORE_TRANSFORMERS])
 def test_a_model_of_transformers_is_imported_and_fused(name: str) -> None:
     graph = imported(*transformers_model(name), name)
     assert {node.op.kind for node in graph} <= FUSED
@@ -64,7 +72,7 @@ def test_normalised_queries_and_keys_are_imported() -> None:
 
 def structure_problems(name: str, **changes: object) -> list[str]:
     """What lowering says of a model beside that nothing is quantized yet."""
-    model, images = timm_model(name, **changes)
+    model, images = transformers_model(name) if "Image" in name else timm_model(name, **changes)
     with pytest.raises(QvitError) as error:
         lower(run_passes(import_module(model, images, name), FLOAT_PASSES))
     unquantized = "its value is not quantized; put a quantizer behind it."
@@ -97,8 +105,8 @@ def test_lowering_says_what_is_the_matter_with_attention_pooling() -> None:
     assert structure_problems("vit_base_patch16_siglip_224", depth=1)[0] == f"attn_pool.matmul: {reason}"
 
 
-@pytest.mark.parametrize("name", TIMM)
-def test_the_engine_lacks_nothing_of_a_timm_model(name: str) -> None:
+@pytest.mark.parametrize("name", [*TIMM, *TRANSFORMERS, *MORE_TRANSFORMERS])
+def test_the_engine_lacks_nothing_of_a_supported_model(name: str) -> None:
     assert structure_problems(name) == []
 
 
