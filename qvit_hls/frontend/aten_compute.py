@@ -17,11 +17,11 @@ from qvit_hls.ir.tables import QUICK_GELU_FACTOR
 # ---------------------------------------------------------------- layers
 
 
-@handles("aten.linear.default")
+@handles("aten.linear.default", merged_batch=True)
 def _linear(b: GraphBuilder, node: fx.Node, x: Symbol, weight: Folded, bias: Folded | None = None) -> Value:
     require(isinstance(x, Symbol) and isinstance(weight, Folded), "with weights that depend on the input")
     array = None if bias is None else bias.array
-    return b.emit(ops.Linear(weight.array, array, weight.row_scale, weight.row_bits), x)
+    return b.emit_along(ops.Linear(weight.array, array, weight.row_scale, weight.row_bits), x)
 
 
 @handles("aten.conv2d.default", "aten.conv2d.padding")
@@ -44,7 +44,7 @@ def _conv2d(
     return b.emit(ops.Conv2d(weight.array, strides, array, weight.row_scale, weight.row_bits), x)
 
 
-@handles("aten.layer_norm.default")
+@handles("aten.layer_norm.default", merged_batch=True)
 def _layer_norm(
     b: GraphBuilder,
     node: fx.Node,
@@ -57,44 +57,45 @@ def _layer_norm(
 ) -> Value:
     require(len(normalized_shape) == 1, "over more than the last dimension")
     arrays = [None if a is None else a.array for a in (weight, bias)]
-    return b.emit(ops.LayerNorm(eps, *arrays), x)
+    return b.emit_along(ops.LayerNorm(eps, *arrays), x)
 
 
-@handles("aten.softmax.int", "aten._softmax.default")
+@handles("aten.softmax.int", "aten._softmax.default", merged_batch=True)
 def _softmax(b: GraphBuilder, node: fx.Node, x: Symbol, dim: int, dtype: object = None) -> Value:
     require(axis_without_batch(dim, x) == len(x.shape) - 1, "over another dimension than the last")
-    return b.emit(ops.Softmax(), x)
+    return b.emit_along(ops.Softmax(), x)
 
 
-@handles("aten.gelu.default")
+@handles("aten.gelu.default", merged_batch=True)
 def _gelu(b: GraphBuilder, node: fx.Node, x: Symbol, approximate: str = "none") -> Value:
-    return b.emit(ops.Elementwise("gelu" if approximate == "none" else "gelu_tanh"), x)
+    return b.emit_along(ops.Elementwise("gelu" if approximate == "none" else "gelu_tanh"), x)
 
 
-@handles("aten.silu.default")
+@handles("aten.silu.default", merged_batch=True)
 def _silu(b: GraphBuilder, node: fx.Node, x: Symbol) -> Value:
-    return b.emit(ops.Elementwise("silu"), x)
+    return b.emit_along(ops.Elementwise("silu"), x)
 
 
-@handles("aten.relu.default")
+@handles("aten.relu.default", merged_batch=True)
 def _relu(b: GraphBuilder, node: fx.Node, x: Symbol) -> Value:
-    return b.emit(ops.Elementwise("relu"), x)
+    return b.emit_along(ops.Elementwise("relu"), x)
 
 
-@handles("aten.sigmoid.default")
+@handles("aten.sigmoid.default", merged_batch=True)
 def _sigmoid(b: GraphBuilder, node: fx.Node, x: Symbol) -> Value:
-    return b.emit(ops.Elementwise("sigmoid"), x)
+    return b.emit_along(ops.Elementwise("sigmoid"), x)
 
 
 # ---------------------------------------------------------------- products and sums
 
 
-@handles("aten.matmul.default")
+@handles("aten.matmul.default", "aten.bmm.default", merged_batch=True)
 def _matmul(b: GraphBuilder, node: fx.Node, x: Value, y: Value) -> Value:
     if isinstance(x, Symbol) and isinstance(y, Folded) and y.tensor.dim() == 2:
-        return b.emit(ops.Linear(np.ascontiguousarray(y.array.T)), x)
-    require(isinstance(x, Symbol) and isinstance(y, Symbol), "with these constant operands")
-    return b.emit(ops.MatMul(), x, y)
+        return b.emit_along(ops.Linear(np.ascontiguousarray(y.array.T)), x)
+    if not isinstance(x, Symbol) or not isinstance(y, Symbol):
+        raise Unsupported("with these constant operands")
+    return b.emit_along(ops.MatMul(), x, y, dimensions=2)
 
 
 @handles("aten.scaled_dot_product_attention.default")
@@ -157,7 +158,7 @@ def _operand(b: GraphBuilder, x: Symbol, y: Value | float) -> Symbol:
     return b.constant(b.strip_batch(y.tensor, rank), y.origin)
 
 
-@handles("aten.mul.Tensor")
+@handles("aten.mul.Tensor", merged_batch=True)
 def _mul(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float) -> Value:
     if not isinstance(x, Symbol):
         x, y = y, x
@@ -166,21 +167,23 @@ def _mul(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float) -> 
         gated = _gated_by_itself(b, x, y) or _gated_by_itself(b, y, x)
         if gated is not None:
             return gated
-    return b.emit(ops.Scale(_factor(b, x, y)), x)
+    return b.emit_along(ops.Scale(_factor(b, x, y)), x)
 
 
 def _gated_by_itself(b: GraphBuilder, x: Symbol, gate: Symbol) -> Symbol | None:
     """``x * sigmoid(x)``, which is SiLU, or ``x * sigmoid(1.702 x)``, if that is what the gate is."""
     sigmoid = b.node(gate.name)
+    if (x.batch_axis, x.merged) != (gate.batch_axis, gate.merged):
+        return None
     if not isinstance(sigmoid.op, ops.Elementwise) or sigmoid.op.function != "sigmoid":
         return None
     before = b.node(sigmoid.inputs[0])
     if before.name == x.name:
-        return b.emit(ops.Elementwise("silu"), x)
+        return b.emit_along(ops.Elementwise("silu"), x)
     if not isinstance(before.op, ops.Scale) or before.inputs != (x.name,):
         return None
     is_quick = before.op.factor.size == 1 and math.isclose(before.op.factor, QUICK_GELU_FACTOR, rel_tol=1e-6)
-    return b.emit(ops.Elementwise("quick_gelu"), x) if is_quick else None
+    return b.emit_along(ops.Elementwise("quick_gelu"), x) if is_quick else None
 
 
 @handles("aten.div.Tensor")

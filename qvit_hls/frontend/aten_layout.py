@@ -32,35 +32,61 @@ _MOVES_BATCH = "where it moves or merges the batch dimension"
     "aten.squeeze.dim",
     "aten.squeeze.dims",
     "aten.unsqueeze.default",
-    any_batch_axis=True,
+    merged_batch=True,
 )
 def _reshape(b: GraphBuilder, node: fx.Node, x: Symbol, *_: Any, **__: Any) -> Value:
     traced = traced_shape(node)
     before = math.prod(x.shape[: x.batch_axis])
-    # The batch dimension survives where as many elements stand in front of it as before; only one can.
-    axes = [i for i, n in enumerate(traced) if n == b.batch and math.prod(traced[:i]) == before]
-    require(bool(axes), _MOVES_BATCH)
-    shape = traced[: axes[0]] + traced[axes[0] + 1 :]
+    places = [
+        place for axis in range(len(traced)) if (place := _batch_in(b, traced, axis, before)) is not None
+    ]
+    require(bool(places), _MOVES_BATCH)
+    # A dimension of its own, if there is one.
+    axis, lead, trail = min(places, key=lambda place: place[1] * place[2])
+    parts = [n for n in (lead, trail) if n > 1]
+    shape = (*traced[:axis], *parts, *traced[axis + 1 :])
+    batch_axis = axis + (lead > 1)
+    merged = (axis, axis + 1 + len(parts)) if parts else None
     if shape == x.shape:
-        return replace(x, batch_axis=axes[0])
-    return b.emit(ops.Reshape(shape), x, batch_axis=axes[0])
+        return replace(x, batch_axis=batch_axis, merged=merged)
+    return b.emit(ops.Reshape(shape), x, batch_axis=batch_axis, merged=merged)
 
 
-@handles("aten.permute.default", any_batch_axis=True)
+def _batch_in(
+    b: GraphBuilder, traced: tuple[int, ...], axis: int, before: int
+) -> tuple[int, int, int] | None:
+    """Whether a dimension of a reshaped value has the batch in it: the dimension, and what is merged with it.
+
+    Args:
+        before: elements in front of the batch dimension, for one image; a reshape moves none past it.
+
+    Returns:
+        The axis, elements of the dimension in front of the batch, and behind it; None if it is not there.
+    """
+    outer = math.prod(traced[:axis])
+    lead = before // outer if outer and before % outer == 0 else 0
+    if not lead or traced[axis] % (lead * b.batch):
+        return None
+    return axis, lead, traced[axis] // (lead * b.batch)
+
+
+@handles("aten.permute.default", merged_batch=True)
 def _permute(b: GraphBuilder, node: fx.Node, x: Symbol, dims: Sequence[int]) -> Value:
     return _permuted(b, x, dims)
 
 
 def _permuted(b: GraphBuilder, x: Symbol, dims: Sequence[int]) -> Symbol:
-    order = [d % (len(x.shape) + 1) for d in dims]
-    batch_axis = order.index(x.batch_axis)
-    kept = tuple(axis_without_batch(d, x) for d in order if d != x.batch_axis)
-    return b.emit(ops.Permute(kept), x, batch_axis=batch_axis)
+    axes = [x.axes[d % len(x.axes)] for d in dims]
+    order = [dimension for axis in axes for dimension in axis]
+    start = next(sum(map(len, axes[:i])) for i, axis in enumerate(axes) if x.batch_axis in axis)
+    merged = None if x.merged is None else (start, start + x.merged[1] - x.merged[0])
+    kept = tuple(d - (d > x.batch_axis) for d in order if d != x.batch_axis)
+    return b.emit(ops.Permute(kept), x, batch_axis=order.index(x.batch_axis), merged=merged)
 
 
-@handles("aten.transpose.int", any_batch_axis=True)
+@handles("aten.transpose.int", merged_batch=True)
 def _transpose(b: GraphBuilder, node: fx.Node, x: Symbol, dim0: int, dim1: int) -> Value:
-    rank = len(x.shape) + 1
+    rank = len(x.axes)
     order = list(range(rank))
     order[dim0 % rank], order[dim1 % rank] = order[dim1 % rank], order[dim0 % rank]
     return _permuted(b, x, order)
@@ -222,7 +248,7 @@ def _mean(
     "aten.to.dtype",
     "aten.to.dtype_layout",
     "aten._to_copy.default",
-    any_batch_axis=True,
+    merged_batch=True,
 )
 def _identity(b: GraphBuilder, node: fx.Node, x: Symbol, *_: Any, **__: Any) -> Value:
     if not node.meta["val"].dtype.is_floating_point:

@@ -18,13 +18,34 @@ class Symbol:
     """A value that depends on the input: a node of the graph; ``shape`` leaves the batch out.
 
     Attributes:
-        batch_axis: where the batch dimension stands in the traced program. In the graph it is always in
-            front; in the program it may be elsewhere between operators that only move data.
+        batch_axis: where the batch dimension stands among those of ``shape`` in the traced program. In the
+            graph it is always in front; in the program it may be elsewhere, as long as nothing is computed
+            along it.
+        merged: first of the dimensions, the batch's among them, that are one in the program, and the end of
+            them; None: each is one of its own. ``torch.nn.MultiheadAttention`` has batch times heads.
     """
 
     name: str
     shape: tuple[int, ...]
     batch_axis: int = 0
+    merged: tuple[int, int] | None = None
+
+    @property
+    def axes(self) -> list[list[int]]:
+        """The dimensions of the traced program, each made of those of the value with its batch."""
+        start, end = self.merged or (self.batch_axis, self.batch_axis + 1)
+        rank = len(self.shape) + 1
+        return [[i] for i in range(start)] + [list(range(start, end))] + [[i] for i in range(end, rank)]
+
+    @property
+    def batch_dimension(self) -> int:
+        """Which of the program's dimensions has the batch."""
+        return self.batch_axis if self.merged is None else self.merged[0]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the batch dimension is in front, by itself."""
+        return self.batch_axis == 0 and self.merged is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +95,10 @@ class GraphBuilder:
         self.source = ""  # module path of the operation that is being imported
         self._nodes: list[Node] = []
 
-    def emit(self, op: Op, *inputs: Value, batch_axis: int = 0) -> Symbol:
-        """Append a node; ``batch_axis`` is its value's in the traced program.
+    def emit(
+        self, op: Op, *inputs: Value, batch_axis: int = 0, merged: tuple[int, int] | None = None
+    ) -> Symbol:
+        """Append a node; ``batch_axis`` and ``merged`` are its value's in the traced program.
 
         Raises:
             Unsupported: the operation does not fit the shapes of its inputs.
@@ -87,7 +110,20 @@ class GraphBuilder:
             raise Unsupported(f"here: {error}") from error
         name = f"%{len(self._nodes)}"
         self._nodes.append(Node(name, op, tuple(s.name for s in symbols), shape, source=self.source))
-        return Symbol(name, shape, batch_axis)
+        return Symbol(name, shape, batch_axis, merged)
+
+    def emit_along(self, op: Op, *inputs: Symbol, dimensions: int = 1) -> Symbol:
+        """Append what computes along the last dimensions; the batch stays where it is in the inputs.
+
+        Raises:
+            Unsupported: it is among them, or not in the same place in all.
+        """
+        first, *others = inputs
+        if any((x.batch_axis, x.merged) != (first.batch_axis, first.merged) for x in others):
+            raise Unsupported("of values with their batch dimensions in different places")
+        if any(len(x.axes) - x.batch_dimension <= dimensions for x in inputs):
+            raise Unsupported("along the batch dimension")
+        return self.emit(op, *inputs, batch_axis=first.batch_axis, merged=first.merged)
 
     def node(self, name: str) -> Node:
         """The node that has been appended under a provisional name."""

@@ -21,7 +21,13 @@ from torch.export.graph_signature import InputKind
 from qvit_hls.errors import QvitError
 from qvit_hls.frontend import aten_compute, aten_layout, quantizers
 from qvit_hls.frontend.builder import Folded, GraphBuilder, Result, Symbol, Unsupported, Value, to_array
-from qvit_hls.frontend.registry import HANDLERS, KEEP_TRACK_OF_BATCH, require, supported_operators
+from qvit_hls.frontend.registry import (
+    HANDLERS,
+    KEEP_TRACK_OF_BATCH,
+    KEEP_TRACK_OF_MERGED_BATCH,
+    require,
+    supported_operators,
+)
 from qvit_hls.ir.float_ops import Input
 from qvit_hls.ir.graph import Graph
 
@@ -134,7 +140,7 @@ class _Walk:
 
     def _output(self, value: Result) -> Symbol:
         assert not isinstance(value, list)  # the program's outputs are tensors
-        if isinstance(value, Symbol) and value.batch_axis:
+        if isinstance(value, Symbol) and not value.is_plain:
             self._report("the output's batch dimension is not in front.")
         return self.builder.symbol(value)
 
@@ -160,8 +166,10 @@ class _Walk:
         if None in read:
             return None
         try:
-            in_front = all(not isinstance(value, Symbol) or value.batch_axis == 0 for value in read)
-            require(in_front or name in KEEP_TRACK_OF_BATCH, "while the batch dimension is not in front")
+            symbols = [value for value in read if isinstance(value, Symbol)]
+            plain, merged = all(x.is_plain for x in symbols), any(x.merged is not None for x in symbols)
+            known = name in (KEEP_TRACK_OF_MERGED_BATCH if merged else KEEP_TRACK_OF_BATCH)
+            require(plain or known, "while the batch dimension is not in front")
             args, kwargs = _substitute(node, self._values.__getitem__)
             return handler(self.builder, node, *args, **kwargs)
         except Unsupported as reason:

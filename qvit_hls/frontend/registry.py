@@ -16,20 +16,27 @@ Handler = Callable[..., Result]
 HANDLERS: dict[str, Handler] = {}
 #: Operators whose handlers keep track of a batch dimension that is not in front.
 KEEP_TRACK_OF_BATCH: set[str] = set()
+#: Those among them that also know a batch dimension that is merged with others.
+KEEP_TRACK_OF_MERGED_BATCH: set[str] = set()
 
 
-def handles(*operators: str, any_batch_axis: bool = False) -> Callable[[Handler], Handler]:
+def handles(
+    *operators: str, any_batch_axis: bool = False, merged_batch: bool = False
+) -> Callable[[Handler], Handler]:
     """Register the decorated function as handler of ``operators``, named with their overloads.
 
     Args:
         operators: names as ``aten.permute.default``.
         any_batch_axis: the handler works with a ``Symbol.batch_axis`` other than 0; the importer
             refuses those for all other handlers.
+        merged_batch: it also works with a ``Symbol.merged``.
     """
 
     def register(handler: Handler) -> Handler:
         HANDLERS.update(dict.fromkeys(operators, handler))
-        if any_batch_axis:
+        if merged_batch:
+            KEEP_TRACK_OF_MERGED_BATCH.update(operators)
+        if any_batch_axis or merged_batch:
             KEEP_TRACK_OF_BATCH.update(operators)
         return handler
 
@@ -49,10 +56,11 @@ def traced_shape(node: fx.Node) -> tuple[int, ...]:
 
 def axis_without_batch(axis: int, x: Symbol) -> int:
     """A dimension of ``x`` as traced, negative from the end, among those without the batch."""
-    axis = axis % (len(x.shape) + 1)
-    if axis == x.batch_axis:
+    axis = axis % len(x.axes)
+    if axis == x.batch_dimension:
         raise Unsupported("over the batch dimension")
-    return axis - (axis > x.batch_axis)
+    (dimension,) = x.axes[axis]
+    return dimension - (dimension > x.batch_axis)
 
 
 def require(condition: bool, what: str) -> None:

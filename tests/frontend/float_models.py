@@ -84,3 +84,50 @@ def with_random_weights(model: nn.Module) -> nn.Module:
             values = 0.2 * values + gain
         parameter.copy_(values)
     return model.eval()
+
+
+class PlainBlock(nn.Module):
+    """A pre-norm block of torch.nn's own attention, as torchvision's ViT has it."""
+
+    def __init__(self, channels: int, need_weights: bool) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.attention = nn.MultiheadAttention(channels, 3, dropout=0.1, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(channels, 48), nn.GELU(), nn.Dropout(0.1), nn.Linear(48, channels))
+        self.need_weights = need_weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm1(x)
+        x = x + self.attention(y, y, y, need_weights=self.need_weights)[0]
+        return x + self.mlp(self.norm2(x))
+
+
+class PlainVit(nn.Module):
+    """A ViT of torch.nn's own layers, 3 x 32 x 32 images, 5 classes."""
+
+    def __init__(self, encoder: nn.Module, channels: int = 24) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, channels, 16, 16)
+        self.token = nn.Parameter(torch.zeros(1, 1, channels))
+        self.position = nn.Parameter(torch.zeros(1, 5, channels))
+        self.encoder, self.norm, self.head = encoder, nn.LayerNorm(channels), nn.Linear(channels, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.patches(images).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1) + self.position
+        return self.head(self.norm(self.encoder(x))[:, 0])
+
+
+def torch_layers() -> dict[str, nn.Module]:
+    """Encoders of torch.nn's own layers."""
+    layer = nn.TransformerEncoderLayer(24, 3, 48, activation="gelu", batch_first=True, norm_first=True)
+    return {
+        "MultiheadAttention": nn.Sequential(PlainBlock(24, False), PlainBlock(24, False)),
+        "MultiheadAttention with weights": nn.Sequential(PlainBlock(24, True), PlainBlock(24, True)),
+        "TransformerEncoder": nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
+    }
+
+
+def torch_model(name: str) -> tuple[nn.Module, Tensor]:
+    """A small model of torch.nn's own layers with random weights, and images for it."""
+    return with_random_weights(PlainVit(torch_layers()[name])), randn(3, 3, 32, 32)

@@ -183,14 +183,14 @@ class BatchMixer(nn.Module):
     """Moves the batch dimension."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x.transpose(0, 1) * x)
+        return functional.relu(x.transpose(0, 1) + x)
 
 
 def test_an_operator_that_is_supported_otherwise_says_what_is_wrong() -> None:
     with pytest.raises(QvitError) as error:
         import_module(BatchMixer(), randn(1, 2, 4), "mixer")
     assert error.value.problems[0] == (
-        "the model itself: aten.mul.Tensor is not supported while the batch dimension is not in front."
+        "the model itself: aten.add.Tensor is not supported while the batch dimension is not in front."
     )
 
 

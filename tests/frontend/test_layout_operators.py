@@ -72,6 +72,35 @@ def test_parts_of_a_value_are_slices(part: Callable[[Tensor], Tensor]) -> None:
     assert {"slice", "take_token"} & kinds(imported(part, 4, 12))
 
 
+def heads_with_batch(x: Tensor) -> Tensor:
+    """``[batch, tokens, 12] -> [batch * 3, tokens, 4]``, as ``torch.nn.MultiheadAttention`` has it."""
+    return x.transpose(0, 1).reshape(x.shape[1], -1, 4).transpose(0, 1)
+
+
+def heads_apart(x: Tensor) -> Tensor:
+    """``heads_with_batch`` undone."""
+    return x.transpose(0, 1).reshape(x.shape[1], -1, 12).transpose(0, 1)
+
+
+MERGED: dict[str, Callable[[Tensor], Tensor]] = {
+    "tokens and batch": lambda x: x.transpose(0, 1).reshape(-1, 12).relu().view(4, -1, 12).transpose(0, 1),
+    "batch and tokens": lambda x: x.reshape(-1, 12).relu().view(-1, 4, 12),
+    "batch and heads": lambda x: heads_apart(heads_with_batch(x).relu()),
+    "all but channels, and apart again": lambda x: (
+        x.view(-1, 2, 2, 12).transpose(0, 1).reshape(-1, 12).relu().view(2, -1, 24).transpose(0, 1).flatten(1)
+    ),
+    "merged and permuted": lambda x: (
+        x.reshape(-1, 3, 4).permute(2, 0, 1).relu().permute(1, 2, 0).reshape(-1, 4, 12)
+    ),
+    "reshaped twice": lambda x: x.reshape(-1, 3, 4).relu().reshape(-1, 6).relu().reshape(-1, 2, 24),
+}
+
+
+@pytest.mark.parametrize("function", MERGED.values(), ids=MERGED)
+def test_the_batch_may_be_one_dimension_with_others(function: Callable[[Tensor], Tensor]) -> None:
+    assert "elementwise" in kinds(imported(function, 4, 12))
+
+
 def test_several_tokens_are_a_slice_and_one_is_a_token() -> None:
     assert kinds(imported(lambda x: x[:, 1:].mean(1), 4, 6)) == {"input", "slice", "mean_tokens", "reshape"}
     assert kinds(imported(lambda x: x[:, 2], 4, 6)) == {"input", "take_token", "reshape"}
@@ -99,7 +128,23 @@ def test_a_batch_dimension_that_goes_where_it_cannot_is_refused() -> None:
     assert problems_of(lambda x: x.transpose(0, 1), 4, 6)[:-1] == (
         "the model itself: the output's batch dimension is not in front.",
     )
-    assert problems_of(lambda x: x.view(8, 6).relu(), 4, 6)[:-1] == (
+    assert problems_of(lambda x: x.view(-1, 6).relu(), 4, 6)[:-1] == (
+        "the model itself: the output's batch dimension is not in front.",
+    )
+    assert problems_of(lambda x: x.transpose(0, 1).reshape(-1, 6)[3:], 4, 6)[:-1] == (
+        "the model itself: aten.slice.Tensor is not supported while the batch dimension is not in front.",
+    )
+    assert problems_of(lambda x: x.transpose(0, 2).softmax(-1), 4, 6)[:-1] == (
+        "the model itself: aten.softmax.int is not supported over the batch dimension.",
+    )
+    assert problems_of(lambda x: x.view(-1).relu(), 3)[:-1] == (
+        "the model itself: aten.relu.default is not supported along the batch dimension.",
+    )
+    operator = "the model itself: aten.matmul.default is not supported"
+    assert problems_of(lambda x: x @ x.transpose(0, 1), 2, 3, 3)[:-1] == (
+        f"{operator} of values with their batch dimensions in different places.",
+    )
+    assert problems_of(lambda x: x.view(3, -1).relu(), 4, 6)[:-1] == (
         "the model itself: aten.view.default is not supported where it moves or merges the batch dimension.",
     )
     assert problems_of(lambda x: x.unbind(0)[0], 4, 6)[0] == (

@@ -11,6 +11,8 @@ from float_models import (
     TRANSFORMERS,
     randn,
     timm_model,
+    torch_layers,
+    torch_model,
     transformers_model,
     with_random_weights,
 )
@@ -61,6 +63,23 @@ def test_a_timm_model_is_imported_and_fused(name: str) -> None:
 @pytest.mark.parametrize("name", [*TRANSFORMERS, *MORE_TRANSFORMERS])
 def test_a_model_of_transformers_is_imported_and_fused(name: str) -> None:
     graph = imported(*transformers_model(name), name)
+    assert {node.op.kind for node in graph} <= FUSED
+    assert sum(isinstance(node.op, f.AttentionScores) for node in graph) == 2
+
+
+@pytest.mark.parametrize("name", torch_layers())
+def test_a_model_of_torch_s_own_layers_is_imported_and_fused(name: str) -> None:
+    graph = imported(*torch_model(name), "plain")
+    assert {node.op.kind for node in graph} <= FUSED
+    assert sum(isinstance(node.op, f.AttentionScores) for node in graph) == 2
+
+
+def test_torchvision_s_vit_is_imported_and_fused() -> None:
+    from torchvision.models import VisionTransformer
+
+    sizes = {"num_layers": 2, "num_heads": 3, "hidden_dim": 24, "mlp_dim": 48, "num_classes": 5}
+    model = with_random_weights(VisionTransformer(image_size=32, patch_size=16, **sizes))
+    graph = imported(model, randn(3, 3, 32, 32), "torchvision")
     assert {node.op.kind for node in graph} <= FUSED
     assert sum(isinstance(node.op, f.AttentionScores) for node in graph) == 2
 

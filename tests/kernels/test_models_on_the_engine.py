@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine import VARIANTS, Engine
-from float_models import TIMM, TRANSFORMERS, timm_model, transformers_model
+from float_models import TIMM, TRANSFORMERS, timm_model, torch_model, transformers_model
 
 from qvit_hls.flow.quantize import quantize_module
 from qvit_hls.ir.lowering import lower
@@ -26,9 +26,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return Engine.shared("A7", tmp_path_factory)
 
 
-@pytest.mark.parametrize("name", [*TIMM, *TRANSFORMERS])
+@pytest.mark.parametrize("name", [*TIMM, *TRANSFORMERS, "MultiheadAttention"])
 def test_a_model_runs_bit_exact(name: str, engine: Engine, tmp_path: Path) -> None:
-    model, images = timm_model(name) if name in TIMM else transformers_model(name)
+    make = timm_model if name in TIMM else transformers_model if name in TRANSFORMERS else torch_model
+    model, images = make(name)
     _, quantized = quantize_module(model, images, QuantizationSettings(MinMax()))
     integer = run_passes(lower(quantized.graph), INTEGER_PASSES)
     values = {name: value.numpy() for name, value in integer.run(images[:IMAGES]).items()}
