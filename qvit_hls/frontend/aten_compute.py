@@ -182,6 +182,7 @@ def _gated_by_itself(b: GraphBuilder, x: Symbol, gate: Symbol) -> Symbol | None:
         return b.emit_along(ops.Elementwise("silu"), x)
     if not isinstance(before.op, ops.Scale) or before.inputs != (x.name,):
         return None
+    # As a tensor the factor is float32, and off by that rounding.
     is_quick = before.op.factor.size == 1 and math.isclose(before.op.factor, QUICK_GELU_FACTOR, rel_tol=1e-6)
     return b.emit_along(ops.Elementwise("quick_gelu"), x) if is_quick else None
 

@@ -20,7 +20,7 @@ def declare_missing_operators() -> None:
     They have no implementation: calling one raises torch's NotImplementedError.
     """
     try:
-        import torchvision  # noqa: F401
+        import torchvision  # noqa: F401  (whether it can be imported is the question)
     except ImportError:
         return  # who needs it will say so
     except RuntimeError:

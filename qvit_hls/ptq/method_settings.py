@@ -23,12 +23,12 @@ _PARTS: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def settings_of(part: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+def settings_of(part: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Name and value of each setting; those of a part follow it, with its name and a point before theirs.
 
     A part is named by its class; its value is that name.
     """
-    for item in fields(part):  # type: ignore[arg-type]
+    for item in fields(part):
         value = getattr(part, item.name)
         if not is_dataclass(value):
             yield prefix + item.name, value

@@ -168,6 +168,7 @@ def test_a_value_gated_by_itself_is_one_function(
     graph = float_graph(gate, x, "gate")
     (op,) = (node.op for node in graph if isinstance(node.op, Elementwise))
     assert op.function == function
+    # torch's SiLU rounds in another order than the product of both.
     assert torch.allclose(graph(x), gate(x), atol=1e-6, rtol=1e-6)
 
 
@@ -176,6 +177,22 @@ def test_another_gate_is_refused() -> None:
         import_module(Gate(1.5, False), randn(1, 3, 4), "gate")
     assert error.value.problems[0] == (
         "the model itself: aten.mul.Tensor is not supported with two values that depend on the input."
+    )
+
+
+@pytest.mark.parametrize("padding", ["valid", 0])
+def test_a_patch_convolution_may_say_that_it_does_not_pad(padding: str | int) -> None:
+    model, x = nn.Conv2d(2, 4, 2, 2, padding=padding).eval(), randn(3, 2, 4, 4)
+    graph = import_module(model, x, "patches")
+    with torch.no_grad():
+        assert torch.equal(graph(x), model(x))
+
+
+def test_a_convolution_that_pads_is_refused() -> None:
+    with pytest.raises(QvitError) as error:
+        import_module(nn.Conv2d(2, 4, 3, padding="same"), randn(1, 2, 4, 4), "padded")
+    assert error.value.problems[0] == (
+        "the model itself: aten.conv2d.padding is not supported with padding, dilation or groups."
     )
 
 
