@@ -87,6 +87,12 @@ class GraphBuilder:
         op = ops.IntegerLayerNorm(epsilon, multiplier, exponent, self.qmax, shifts if shifted else None)
         return self.add(name, op, x, qmax=self.qmax)
 
+    def operand(self, name: str, x: str, multiplier: int | None = None, shift: int | None = None) -> str:
+        """The stream on an operand's grid."""
+        multiplier = int(self.rng.integers(1 << 15, 1 << 16)) if multiplier is None else multiplier
+        shift = 32 - self.bits - int(self.rng.integers(4)) if shift is None else shift
+        return self.add(name, ops.IntegerRequantize(multiplier, shift, self.qmax), x, qmax=self.qmax)
+
     def attention(
         self,
         name: str,

@@ -50,6 +50,7 @@ class AcceleratorConfig(BaseModel):
         accumulator_bits: width of an accumulator, digits recombined and bias included.
         softmax, layer_norm, mean_tokens: whether the accelerator has these units.
         norm_shifts: whether its LayerNorm can scale each channel by a power of two.
+        stream_operands: whether its LayerNorm unit can also pass the residual stream as it is, requantized.
         program_words, stream_words, image_words, result_words: elements that RTL simulation copies from
             each memory port, as for the model that the accelerator was made for; no limit of the hardware.
     """
@@ -79,6 +80,7 @@ class AcceleratorConfig(BaseModel):
     layer_norm: bool
     mean_tokens: bool
     norm_shifts: bool = False
+    stream_operands: bool = False
     program_words: int = Field(default=1, ge=1)
     stream_words: int = Field(default=1, ge=1)
     image_words: int = Field(default=1, ge=1)

@@ -128,15 +128,17 @@ class Descriptor:
         x_base, x_stride: activation operand (GEMM) or source tensor (vector units).
         rows, rows8: output rows; the first rows8 of them have two digits. LAYER_NORM: rows is k where the
             additions before it are all that was written to its source, so that its moments could be taken
-            meanwhile, else 0. LOAD_IMAGE: rows is how many first GEMMs must be complete before the next
-            image may take this one's place. MEAN_TOKENS: rows is the number of means; mean j is of the tokens
-            from ``first_token + j`` of the source on, and becomes token ``patch + j`` of the result.
+            meanwhile, or where it needs none, else 0. LOAD_IMAGE: rows is how many first GEMMs must be
+            complete before the next image may take this one's place. MEAN_TOKENS: rows is the number of
+            means; mean j is of the tokens from ``first_token + j`` of the source on, and becomes token
+            ``patch + j`` of the result.
         digit_source, digit_base, digit_stride: the operand that is split into digits.
         destination, y_base, y_stride: the result.
         first_token: results of tokens before this are dropped (the class token's place). MEAN_TOKENS: first
             token of the first mean.
         scaling, multiplier, shift: requantization; for SOFTMAX and LAYER_NORM the constant of the
-            reciprocal and its exponent.
+            reciprocal and its exponent. A LAYER_NORM of CONSTANT scaling requantizes its source as it is:
+            with 0 for the moments and one channel, of epsilon 1.
         qmax: results are clamped to -qmax..qmax.
         table_entries: entries of the table that the stream carries for this layer (0: none). LAYER_NORM:
             each channel's shift, so k of them, or none where all are 0.

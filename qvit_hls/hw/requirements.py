@@ -9,7 +9,7 @@ import numpy as np
 from qvit_hls.errors import QvitError
 from qvit_hls.hw.accelerator import MIN_ACCUMULATOR_BITS, PORT_BITS, AcceleratorConfig
 from qvit_hls.hw.cycles import item_bytes
-from qvit_hls.hw.descriptor import DESCRIPTOR_WORDS, Unit
+from qvit_hls.hw.descriptor import DESCRIPTOR_WORDS, Scaling, Unit
 from qvit_hls.hw.gemm_timing import ceil_div
 from qvit_hls.hw.program import Program, StreamedWeights
 from qvit_hls.ir import integer_ops as ops
@@ -36,6 +36,7 @@ _UNITS = {
     "layer_norm": "LayerNorm unit",
     "mean_tokens": "token mean unit",
     "norm_shifts": "LayerNorm with a shift per channel",
+    "stream_operands": "LayerNorm unit that passes the residual stream as it is",
 }
 
 
@@ -60,6 +61,7 @@ def requirements(graph: Graph, program: Program) -> dict[str, int | bool]:
     needs["mean_tokens"] = Unit.MEAN_TOKENS in units
     norms = [layer.descriptor for layer in program.layers if layer.descriptor.unit == Unit.LAYER_NORM]
     needs["norm_shifts"] = any(d.table_entries for d in norms)
+    needs["stream_operands"] = any(d.scaling == Scaling.CONSTANT for d in norms)
     qmax = max(_operand_qmax(graph, node) for node in graph)
     needs["activation_bits"] = max(qmax.bit_length() + 1, MIN_ACTIVATION_BITS)
     return needs
@@ -108,6 +110,8 @@ def _norm_channels(node: Node) -> int:
     That is enough for N channels of 16 bits and the usual epsilon, but a very fine residual step makes
     epsilon large: then the root of more channels is needed than there are.
     """
+    if isinstance(node.op, ops.IntegerRequantize):
+        return node.shape[-1]
     if not isinstance(node.op, ops.IntegerLayerNorm):
         return 1
     channels = node.shape[-1]

@@ -96,6 +96,7 @@ _HANDLERS: dict[type[Op], Callable[[Plan, Node], None]] = {
     ops.Embed: tokens.plan_embed,
     ops.IntegerAdd: _nothing,
     ops.IntegerLayerNorm: vector.plan_layer_norm,
+    ops.IntegerRequantize: vector.plan_requantize,
     ops.IntegerScores: attention.plan_scores,
     ops.SoftmaxExponents: attention.plan_exponents,
     ops.IntegerContext: attention.plan_context,

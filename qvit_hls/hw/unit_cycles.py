@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qvit_hls.hw.accelerator import PORT_BITS, AcceleratorConfig
-from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Unit
+from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Scaling, Unit
 from qvit_hls.hw.gemm_timing import ceil_div, gemm_cycles, round_up
 
 #: Cycles before the serial reciprocal's first result (17 quotient bits, pipelined).
@@ -56,7 +56,8 @@ def unit_cycles(config: AcceleratorConfig, d: Descriptor) -> int:
             transposed=d.destination == Destination.ACTIVATION_TRANSPOSED,
         )
     if d.unit == Unit.LAYER_NORM:
-        return tiles * (2 * d.k + lanes + ROOT_LATENCY)
+        passes = 1 if d.scaling == Scaling.CONSTANT else 2
+        return tiles * (passes * d.k + lanes + ROOT_LATENCY)
     if d.unit == Unit.SOFTMAX:
         return tiles * (d.k + lanes + RECIPROCAL_LATENCY)
     if d.unit == Unit.MEAN_TOKENS:

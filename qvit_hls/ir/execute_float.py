@@ -60,6 +60,10 @@ def _layer_norm(op: ops.LayerNorm, x: Tensor) -> Tensor:
     return functional.layer_norm(x, (x.shape[-1],), _like(x, op.weight), _like(x, op.bias), op.eps)
 
 
+def _requantize(op: ops.Requantize, x: Tensor) -> Tensor:
+    return x
+
+
 def _elementwise(op: ops.Elementwise, x: Tensor) -> Tensor:
     return FUNCTIONS[op.function](x)
 
@@ -118,6 +122,7 @@ FLOAT_RULES: Mapping[type[Op], Callable[..., Tensor]] = {
     ops.Linear: _linear,
     ops.Conv2d: _conv2d,
     ops.LayerNorm: _layer_norm,
+    ops.Requantize: _requantize,
     ops.Elementwise: _elementwise,
     ops.Reshape: _reshape,
     ops.Permute: _permute,

@@ -143,6 +143,10 @@ def _layer_norm(op: ops.IntegerLayerNorm, x: Tensor) -> Tensor:
     return requantize(centred, multiplier, shift, op.qmax)
 
 
+def _requantize(op: ops.IntegerRequantize, x: Tensor) -> Tensor:
+    return requantize(x, x.new_tensor(op.multiplier), x.new_tensor(op.shift), op.qmax)
+
+
 def _scores(op: ops.IntegerScores, q: Tensor, k: Tensor) -> Tensor:
     acc = exact_matmul(split_heads(q, op.heads), split_heads(k, op.heads).transpose(2, 3))
     y = requantize(acc, acc.new_tensor(op.multiplier), acc.new_tensor(op.shift), op.qmax)
@@ -175,6 +179,7 @@ INTEGER_RULES: Mapping[type[Op], Callable[..., Tensor]] = {
     ops.Embed: _embed,
     ops.IntegerAdd: _add,
     ops.IntegerLayerNorm: _layer_norm,
+    ops.IntegerRequantize: _requantize,
     ops.IntegerScores: _scores,
     ops.SoftmaxExponents: _softmax_exponents,
     ops.IntegerContext: _context,

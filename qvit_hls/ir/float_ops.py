@@ -112,6 +112,16 @@ class LayerNorm(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class Requantize(Op):
+    """``y = x``, on a grid of its own: what is on the residual stream becomes an operand of products."""
+
+    kind: ClassVar[str] = "requantize"
+
+    def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
 class Elementwise(Op):
     """A function of one variable, by its name in ``ir.tables.FUNCTIONS``."""
 

@@ -184,6 +184,24 @@ class IntegerLayerNorm(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class IntegerRequantize(Op):
+    """A value of the residual stream on an operand's grid: ``y = requantize(x, multiplier, shift, qmax)``.
+
+    Attributes:
+        multiplier, shift: ``multiplier / 2**shift`` is ``scale_in / scale_out``; the shift is less than
+            MAX_SHIFT, because the engine's unit adds one to it.
+    """
+
+    kind: ClassVar[str] = "integer_requantize"
+    multiplier: int
+    shift: int
+    qmax: int
+
+    def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
 class IntegerScores(Op):
     """``y[h, i, j] = requantize(sum_d q[i, h, d] * k[j, h, d], multiplier, shift, qmax)``.
 

@@ -87,6 +87,13 @@ def _layer_norm(context: Lowering, node: Node) -> None:
     context.emit(node, op, node.inputs, after)
 
 
+def _requantize(context: Lowering, node: Node) -> None:
+    before, after = context.input_quant(node.inputs[0]), own_quant(node)
+    multiplier, shift = rescale(before.scale / after.scale, integer.MAX_SHIFT - 1)
+    op = integer.IntegerRequantize(multiplier, shift, after.qmax)
+    context.emit(node, op, node.inputs, after)
+
+
 def _scores(context: Lowering, node: Node) -> None:
     assert isinstance(node.op, ops.AttentionScores)
     q, k = (context.input_quant(name) for name in node.inputs)
@@ -168,6 +175,7 @@ RULES: Mapping[type[Op], Rule] = {
     ops.Elementwise: _elementwise,
     ops.Add: _add,
     ops.LayerNorm: _layer_norm,
+    ops.Requantize: _requantize,
     ops.AttentionScores: _scores,
     ops.Softmax: _softmax,
     ops.AttentionContext: _context,

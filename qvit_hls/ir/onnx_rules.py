@@ -163,6 +163,13 @@ def _layer_norm(m: ModelBuilder, node: Node, op: ops.IntegerLayerNorm) -> None:
     m.apply("IntegerLayerNorm", node.name, node.inputs[0], *constants, doc=_doc(node), domain=DOMAIN)
 
 
+def _requantize(m: ModelBuilder, node: Node, op: ops.IntegerRequantize) -> None:
+    name = node.name
+    multiplier = m.constant(f"{name}/multiplier", op.multiplier, np.int64)
+    shift = m.constant(f"{name}/shift", op.shift, np.int64)
+    m.requantize(name, node.inputs[0], multiplier, shift, op.qmax, _doc(node))
+
+
 def _scores(m: ModelBuilder, node: Node, op: ops.IntegerScores) -> None:
     name = node.name
     q = m.split_heads(f"{name}/q", node.inputs[0], op.heads, [0, 2, 1, 3])
@@ -230,6 +237,7 @@ RULES: dict[type[Op], Callable[[ModelBuilder, Node, Any], None]] = {
     ops.Embed: _embed,
     ops.IntegerAdd: _add,
     ops.IntegerLayerNorm: _layer_norm,
+    ops.IntegerRequantize: _requantize,
     ops.IntegerScores: _scores,
     ops.SoftmaxExponents: _softmax_exponents,
     ops.IntegerContext: _context,

@@ -20,6 +20,7 @@ from qvit_hls.ir.passes.group_row_precisions import group_row_precisions
 from qvit_hls.ir.passes.legalize_patch_embedding import legalize_patch_embedding
 from qvit_hls.ir.passes.merge_layout import merge_layout
 from qvit_hls.ir.passes.norms_onto_stream import norms_onto_stream
+from qvit_hls.ir.passes.operands_from_stream import operands_from_stream
 from qvit_hls.ir.passes.split_fused_linear import split_fused_linear
 from qvit_hls.ir.passes.take_tokens_early import take_tokens_early
 from qvit_hls.ir.passes.unmix_talking_heads import unmix_talking_heads
@@ -40,6 +41,7 @@ FLOAT_PASSES: Sequence[Pass] = (
     fuse_attention,
     norms_onto_stream,
     fold_layer_norm_affine,
+    operands_from_stream,
 )
 #: After lowering; bit-equal.
 INTEGER_PASSES: Sequence[Pass] = (group_row_precisions,)

@@ -153,6 +153,9 @@ SIGNATURES: dict[type[Op], Signature] = {
             "shifts": Array(("uint8",), ("channels",), 0, MAX_CHANNEL_SHIFT),
         },
     ),
+    integer_ops.IntegerRequantize: Signature(
+        1, {"multiplier": _MULTIPLIER, "shift": Range(1, MAX_SHIFT - 1), "qmax": _QMAX}
+    ),
     integer_ops.IntegerScores: Signature(
         2,
         {
@@ -192,6 +195,7 @@ SIGNATURES: dict[type[Op], Signature] = {
     float_ops.LayerNorm: Signature(
         1, {"weight": Array(_FLOAT, ("channels",)), "bias": Array(_FLOAT, ("channels",))}
     ),
+    float_ops.Requantize: Signature(1),
     float_ops.Elementwise: Signature(1, {}, _known_function),
     float_ops.Reshape: Signature(1, {"shape": _POSITIVE}),
     float_ops.Permute: Signature(1, {"order": Range(0)}),

@@ -141,6 +141,7 @@ _KNOWN: tuple[type[Op], ...] = (
     ops.Linear,
     ops.Elementwise,
     ops.LayerNorm,
+    ops.Requantize,
     ops.Add,
     ops.ConcatTokens,
     ops.MeanTokens,

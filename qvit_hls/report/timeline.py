@@ -117,7 +117,7 @@ def layer_kind(name: str) -> str:
         return "softmax"
     if last.startswith("norm"):
         return "LayerNorm"
-    return "other" if last in ("patches", "constant", "result", "mean") else "linear"
+    return "other" if last in ("patches", "constant", "result", "mean", "operand") else "linear"
 
 
 def _appearance(span: Span, kinds: Sequence[str]) -> tuple[str, str]:

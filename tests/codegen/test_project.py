@@ -275,6 +275,7 @@ def test_the_engine_has_the_accelerators_parameters(rtl: Generated) -> None:
         "HAS_LAYER_NORM": config.layer_norm,
         "HAS_MEAN_TOKENS": config.mean_tokens,
         "HAS_NORM_SHIFTS": config.norm_shifts,
+        "HAS_STREAM_OPERANDS": config.stream_operands,
     }
     engine = (resources.files("qvit_hls") / "hls_kernels" / "rtl" / "qvit_engine.sv").read_text()
     assert set(re.findall(r"^    parameter \w+ (\w+)", engine, re.MULTILINE)) == {*given, "FUNCTIONAL"}

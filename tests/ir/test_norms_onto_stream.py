@@ -47,16 +47,19 @@ def test_tokens_that_are_taken_follow_what_reads_them() -> None:
     draft("class", f.TakeToken(0), "norm")
     draft("head", linear(3, 6), "class")
     draft("patches", f.Slice(0, 1, 4), "norm")
-    draft("sum", f.Add(), "patches", "patches")
-    after = apply(norms_onto_stream, draft.graph("head", "sum"), 0)
-    assert after["class"].inputs == ("norm",) and after["patches"].inputs == ("norm.stream",)
+    draft("tail", linear(3, 6), "patches")
+    draft("mean", f.MeanTokens(), "norm")
+    draft("other", linear(3, 6), "mean")
+    after = apply(norms_onto_stream, draft.graph("head", "tail", "other"), 0)
+    assert after["class"].inputs == ("norm",)
+    assert after["patches"].inputs == ("norm.stream",) == after["mean"].inputs
 
 
 def test_what_only_linear_layers_read_stays() -> None:
     draft = Draft(4, 6)
     draft("norm", norm(), "x")
-    draft("mean", f.MeanTokens(), "norm")
-    draft("head", linear(3, 6), "mean")
+    draft("class", f.TakeToken(0), "norm")
+    draft("head", linear(3, 6), "class")
     graph = draft.graph("head")
     assert kinds(apply(norms_onto_stream, graph, 0)) == kinds(graph)
 

@@ -46,6 +46,7 @@ _ROOMY = {
     "layer_norm": True,
     "mean_tokens": True,
     "norm_shifts": True,
+    "stream_operands": True,
 }
 
 

@@ -180,6 +180,29 @@ class TestLayerNorm(OperationContract):
         return builder.finish_stream(x)
 
 
+class TestRequantize(OperationContract):
+    op = ops.IntegerRequantize
+
+    def graph(self, draw: st.DrawFn, builder: GraphBuilder) -> Graph:
+        builder.patches()
+        x = builder.embed(draw(st.integers(1, 100)), prefix=draw(st.integers(0, 9)))
+        for layer in range(draw(st.integers(1, 3))):
+            multiplier = draw(st.sampled_from([None, 0, 1, (1 << 16) - 1]))
+            shift = draw(st.sampled_from([None, None, 1, ops.MAX_SHIFT - 1]))
+            # Moments of the addition are on chip, before and behind.
+            if draw(st.booleans(), label="normalised before"):
+                x = builder.residual(f"first{layer}", x, builder.norm(f"norm{layer}", x))
+            operand = builder.operand(f"operand{layer}", x, multiplier, shift)
+            again = builder.norm(f"again{layer}", x) if draw(st.booleans(), label="normalised") else None
+            x = builder.residual(f"sum{layer}", x, operand)
+            if again is not None:
+                x = builder.residual(f"more{layer}", x, again)
+        return builder.finish_stream(x)
+
+    def in_reals(self, op: ops.IntegerRequantize, x: np.ndarray) -> np.ndarray:
+        return rounded(x.astype(np.float64) * op.multiplier * 2.0**-op.shift, op.qmax)
+
+
 class TestScores(OperationContract):
     op = ops.IntegerScores
 

@@ -34,6 +34,7 @@ template <int TOKENS> struct Config {
     static constexpr int MAX_TOKENS = MOST_TOKENS, TOKEN_TILES = ceil_div(MAX_TOKENS, T_N);
     static constexpr int DRAIN_GROUP = 1, TABLE_SIZE = 1, EXPONENTS = 1, MAX_CHANNELS = 1;
     static constexpr bool HAS_NORM_SHIFTS = false;
+    static constexpr bool HAS_STREAM_OPERANDS = false;
 };
 
 // in: config, descriptor, wide memory [WIDE_DEPTH][T_N]. Returns the memory afterwards.

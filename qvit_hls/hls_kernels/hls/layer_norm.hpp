@@ -1,4 +1,5 @@
 // LayerNorm, scaled by a power of two for each channel: wide memory to activation memory, T_N tokens at a time.
+// With SCALING_CONSTANT the values pass as they are, only requantized: a sum of 0, one channel, a deviation of 1.
 #pragma once
 
 #include "gemm_drain.hpp"
@@ -13,6 +14,8 @@ void layer_norm(const Descriptor &d, hls::stream<word_t> (&stream)[C::PORTS], Me
     constexpr int ROOT_BITS = 16 + CHANNEL_BITS;  // of N * sigma, epsilon included
     const int channels = static_cast<int>(d.k);
     const bool shifts = C::HAS_NORM_SHIFTS && d.table_entries != 0;
+    const bool passes = C::HAS_STREAM_OPERANDS && d.scaling == SCALING_CONSTANT;
+    const int weight = passes ? 1 : channels;  // of a value, against the sum
     const uint<2 * ROOT_BITS> epsilon = (static_cast<uint64_t>(d.epsilon_high) << 32) | d.epsilon_low;
     sint<SUM_BITS> sum[C::T_N];
     uint<SUM_BITS + 16> squares[C::T_N];
@@ -26,23 +29,26 @@ token_tile:
 #pragma HLS LOOP_TRIPCOUNT min=1 max=16
         const int source = static_cast<int>(d.x_base) + tile * static_cast<int>(d.x_stride);
         const int result = static_cast<int>(d.y_base) + tile * static_cast<int>(d.y_stride);
+        for (int n = 0; n < C::T_N; ++n) {
+#pragma HLS UNROLL
+            sum[n] = 0;
+            squares[n] = 0;
+        }
     moments:
-        for (int c = 0; c < channels; ++c) {
-#pragma HLS LOOP_TRIPCOUNT min=64 max=1024
+        for (int c = 0; c < (passes ? 0 : channels); ++c) {
+#pragma HLS LOOP_TRIPCOUNT min=0 max=1024
 #pragma HLS PIPELINE II=1
             for (int n = 0; n < C::T_N; ++n) {
 #pragma HLS UNROLL
                 const wide_t x = memory.wide[source + c][n];
-                const sint<SUM_BITS> before = c == 0 ? sint<SUM_BITS>(0) : sum[n];
-                const uint<SUM_BITS + 16> squares_before = c == 0 ? uint<SUM_BITS + 16>(0) : squares[n];
-                sum[n] = before + x;
-                squares[n] = squares_before + static_cast<uint<SUM_BITS + 16>>(multiply<16, 16>(x, x));
+                sum[n] = sum[n] + x;
+                squares[n] = squares[n] + static_cast<uint<SUM_BITS + 16>>(multiply<16, 16>(x, x));
             }
         }
     deviation:
         for (int n = 0; n < C::T_N; ++n) {
 #pragma HLS PIPELINE II=1
-            const uint<2 * ROOT_BITS> total_squares = static_cast<uint<2 * ROOT_BITS>>(squares[n]) * channels;
+            const uint<2 * ROOT_BITS> total_squares = static_cast<uint<2 * ROOT_BITS>>(squares[n]) * weight;
             const uint<2 * ROOT_BITS> squared_sum =
                 static_cast<uint<2 * ROOT_BITS>>(multiply<SUM_BITS, SUM_BITS>(sum[n], sum[n]));
             const uint<2 * ROOT_BITS> variance = total_squares - squared_sum + epsilon;
@@ -60,7 +66,7 @@ token_tile:
                 const Scaling channel_scaling = {scaling[n].multiplier,
                                                  static_cast<uint<SHIFT_BITS>>(scaling[n].shift + shift)};
                 const sint<SUM_BITS + 1> centred =
-                    static_cast<sint<SUM_BITS + 1>>(static_cast<sint<SUM_BITS + 1>>(memory.wide[source + c][n]) * channels - sum[n]);
+                    static_cast<sint<SUM_BITS + 1>>(static_cast<sint<SUM_BITS + 1>>(memory.wide[source + c][n]) * weight - sum[n]);
                 memory.activation[(result + c) / C::T_K][(result + c) % C::T_K][n] = static_cast<code_t>(
                     requantize<SUM_BITS + 1>(centred, channel_scaling, static_cast<wide_t>(d.qmax)));
             }

@@ -3,6 +3,9 @@
 //   S = sum(x), q = floor(sqrt(N * sum(x*x) - S*S + epsilon)), (M, s) = reciprocal(q, d.multiplier, d.shift)
 //   y[c] = requantize(N*x[c] - S, M, s + shift[c], d.qmax)
 // The shifts are a table that the layer brings, or all 0 where d.table_entries is 0, or without SHIFTS.
+// With PASSES and d.scaling SCALING_CONSTANT, S, sum(x*x) and N are taken for 0, 0 and 1: with an epsilon of 1,
+//   y[c] = requantize(x[c], d.multiplier, d.shift, d.qmax)
+// d.rows is d.k then, so that the unit takes no moments.
 // A pass reads a token tile, CHANNELS channels per cycle in which `advance` allows a step. The codes of a step are written
 // qvit_pkg::LAYER_NORM_WRITE cycles after it.
 //
@@ -21,7 +24,8 @@ module layer_norm #(
     parameter int MAX_TOKENS = 197,
     parameter int MAX_CHANNELS = 192,
     parameter int CHANNELS = 2,
-    parameter bit SHIFTS = 0
+    parameter bit SHIFTS = 0,
+    parameter bit PASSES = 0
 ) (
     input  logic                                clk,
     input  logic                                rst,
@@ -85,9 +89,11 @@ module layer_norm #(
     typedef logic [qvit_pkg::ADDRESS_BITS-1:0] address_t;
 
     count_t tokens;
-    logic   own;  // takes its moments itself
+    logic   own;     // takes its moments itself
+    logic   passes;  // values as they are
     assign tokens = count_t'(d.tokens);
     assign own = d.rows == '0;
+    assign passes = PASSES && d.scaling == qvit_pkg::SCALING_CONSTANT;
 
     // ---------------------------------------------------------------- passes
     logic     active;
@@ -400,8 +406,9 @@ module layer_norm #(
     );
 
     layer_norm_scale #(.CHANNEL_BITS(CHANNEL_BITS)) scale (
-        .clk, .rst, .channels(CHANNEL_BITS'(d.k)), .epsilon((2 * SUM_BITS)'({d.epsilon_high, d.epsilon_low})),
-        .multiplier(16'(d.multiplier)), .exponent(6'(d.shift)), .valid(served_at[1]), .sum(token_sum),
-        .squares(token_squares), .result_valid, .factor, .offset, .distance
+        .clk, .rst, .channels(passes ? CHANNEL_BITS'(1) : CHANNEL_BITS'(d.k)),
+        .epsilon((2 * SUM_BITS)'({d.epsilon_high, d.epsilon_low})), .multiplier(16'(d.multiplier)),
+        .exponent(6'(d.shift)), .valid(served_at[1]), .sum(passes ? '0 : token_sum),
+        .squares(passes ? '0 : token_squares), .result_valid, .factor, .offset, .distance
     );
 endmodule

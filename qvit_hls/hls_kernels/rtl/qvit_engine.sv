@@ -29,6 +29,7 @@ module qvit_engine
     parameter bit HAS_LAYER_NORM = 1,
     parameter bit HAS_MEAN_TOKENS = 1,
     parameter bit HAS_NORM_SHIFTS = 0,
+    parameter bit HAS_STREAM_OPERANDS = 0,
     parameter bit FUNCTIONAL = 0  // MAC sums by plain arithmetic instead of DSP48E2 and LUT primitives
 ) (
     input  logic                     ap_clk,
@@ -305,7 +306,8 @@ module qvit_engine
 
     if (HAS_LAYER_NORM) begin : with_layer_norm
         layer_norm #(
-            .T_N(T_N), .MAX_TOKENS(MAX_TOKENS), .MAX_CHANNELS(MAX_CHANNELS), .CHANNELS(R), .SHIFTS(HAS_NORM_SHIFTS)
+            .T_N(T_N), .MAX_TOKENS(MAX_TOKENS), .MAX_CHANNELS(MAX_CHANNELS), .CHANNELS(R), .SHIFTS(HAS_NORM_SHIFTS),
+            .PASSES(HAS_STREAM_OPERANDS)
         ) unit (
             .clk, .rst, .start(norm_start), .d(v), .done(norm_done), .advance(norm_advance), .tiles_ready,
             .tiles_done(norm_tiles_done), .shift_write, .shift_entry($clog2(MAX_CHANNELS+1)'(table_entry)),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from qvit_hls.hw.accelerator import PORT_BITS
-from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Unit
+from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Scaling, Unit
 from qvit_hls.hw.gemm_timing import PARAMETER_BITS
 from qvit_hls.hw.timing.tiles import Tiles
 from qvit_hls.hw.unit_cycles import RECIPROCAL_LATENCY, ROOT_LATENCY, window_tiles
@@ -50,7 +50,8 @@ def _vector_cycles(d: Descriptor, tiles: Tiles) -> np.ndarray:
     if d.unit == Unit.LOAD_RESIDUAL:
         return token_tiles * d.k * _ceil_div(lanes * 16, _beat_bits(tiles))
     if d.unit == Unit.LAYER_NORM:
-        return token_tiles * (2 * d.k + lanes + ROOT_LATENCY)
+        passes = 1 if d.scaling == Scaling.CONSTANT else 2
+        return token_tiles * (passes * d.k + lanes + ROOT_LATENCY)
     if d.unit == Unit.SOFTMAX:
         return token_tiles * (d.k + lanes + RECIPROCAL_LATENCY)
     if d.unit == Unit.MEAN_TOKENS:

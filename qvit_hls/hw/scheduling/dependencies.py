@@ -182,7 +182,7 @@ def _operand(layer: PlannedLayer, bank: int, config: AcceleratorConfig) -> Itera
         yield _words(layer.x, config)
     if d.unit == Unit.SOFTMAX:
         yield _MAXIMA, np.array([bank])
-    if d.unit == Unit.LAYER_NORM and d.rows:
+    if d.unit == Unit.LAYER_NORM and d.rows and d.scaling != Scaling.CONSTANT:
         yield _MOMENTS, np.zeros(1, np.int64)
 
 

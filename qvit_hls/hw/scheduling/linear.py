@@ -18,6 +18,7 @@ from qvit_hls.ir.graph import Node
 #: What reads a residual stream.
 _STREAM_READERS = {
     ops.IntegerLayerNorm,
+    ops.IntegerRequantize,
     ops.IntegerAdd,
     ops.TakeToken,
     ops.Slice,

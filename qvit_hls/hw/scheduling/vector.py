@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qvit_hls.hw.descriptor import Descriptor, Destination, Memory, Unit
+from qvit_hls.hw.descriptor import Descriptor, Destination, Memory, Scaling, Unit
 from qvit_hls.hw.program import StreamedConstant, StreamedTable
 from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
 from qvit_hls.ir import integer_ops as ops
@@ -82,6 +82,36 @@ def plan_layer_norm(plan: Plan, node: Node) -> None:
             x=x,
             y=y,
             stream=() if shifts is None else (StreamedTable(shifts.astype(np.int8)),),
+            parts=(Part(node.name, channels),),
+        )
+    )
+    plan.values[node.name] = [y]
+
+
+def plan_requantize(plan: Plan, node: Node) -> None:
+    """From the residual stream into the activation memory as it is, by the unit that normalises."""
+    assert isinstance(node.op, ops.IntegerRequantize)
+    x = plan.residual(node, node.inputs[0])
+    if x is None:
+        return
+    tokens, channels = node.shape
+    y = Region(plan.tensor(node.name, Memory.ACTIVATION, tokens, channels), channels)
+    plan.add(
+        PlannedLayer(
+            node.name,
+            Descriptor(
+                unit=Unit.LAYER_NORM,
+                tokens=tokens,
+                k=channels,
+                rows=channels,  # it takes no moments of its own
+                scaling=Scaling.CONSTANT,
+                multiplier=node.op.multiplier,
+                shift=node.op.shift,
+                qmax=node.op.qmax,
+                epsilon_low=1,  # whose root is 1
+            ),
+            x=x,
+            y=y,
             parts=(Part(node.name, channels),),
         )
     )

@@ -1,4 +1,4 @@
-"""Put LayerNorms whose values are added, or normalised again, on the residual stream. Exact.
+"""Put LayerNorms whose values are added, averaged or normalised again on the residual stream. Exact.
 
 The engine's LayerNorm makes operands of matrix products. Only matrix products write to the residual stream,
 where sums are.
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qvit_hls.ir.float_ops import LayerNorm, Linear, MeanTokens, Slice, TakeToken
+from qvit_hls.ir.float_ops import LayerNorm, Linear, TakeToken
 from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.ir.passes.rewrite import substitute
 
@@ -19,7 +19,8 @@ from qvit_hls.ir.passes.rewrite import substitute
 def norms_onto_stream(graph: Graph) -> Graph:
     """``f(LayerNorm(x)) -> f(I LayerNorm(x))`` where f is no linear layer; I is one, the identity.
 
-    CLIP has such a LayerNorm before its first block, networks with post-norm blocks one behind each branch.
+    CLIP has such a LayerNorm before its first block, networks with post-norm blocks one behind each branch,
+    SigLIP one before it averages the tokens.
     ``fold_layer_norm_affine`` makes of the identity a diagonal of the weights, and a bias. A LayerNorm whose
     value has a grid stays as it is.
     """
@@ -47,10 +48,8 @@ def norms_onto_stream(graph: Graph) -> Graph:
 
 
 def _is_operand_of(reader: Node, users: Mapping[str, list[Node]]) -> bool:
-    """Whether ``reader`` is a linear layer, or takes or averages tokens for such layers only."""
-    if isinstance(reader.op, TakeToken | MeanTokens) or (
-        isinstance(reader.op, Slice) and reader.op.axis == 0
-    ):
+    """Whether ``reader`` is a linear layer, or takes a token for such layers only."""
+    if isinstance(reader.op, TakeToken):
         return all(_is_operand_of(user, users) for user in users[reader.name])
     return isinstance(reader.op, Linear)
 
