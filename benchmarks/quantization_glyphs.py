@@ -1,15 +1,17 @@
 """Quantization after training of a timm ViT on the glyphs: every method at several widths.
 
     python examples/glyphs/render.py -o build/glyphs
-    python benchmarks/quantization_glyphs.py [--method mse] [--json FILE]
+    python benchmarks/quantization_glyphs.py [--small] [--method mse] [--json FILE]
 
-The network is ``examples/glyphs/timm_vit``; 64 training images calibrate. For each cell: top-1 of the integer
+The network is ``examples/glyphs/timm_vit``, or with ``--small`` the ``timm_vit_small`` beside it; 64 training
+images calibrate. For each cell: top-1 of the integer
 graph (the golden reference) on the 4,020 test images, and of the annotated float graph, which is what fake
 quantization computes; and the SQNR of the integer graph's logits. Cells that FILE holds are not measured
 again, so a run that was stopped goes on.
 
 "W4/8 free" has 8-bit rows as far as the frame takes no more cycles than with 4-bit rows alone, on the
-accelerator that ``gen --mac rtl`` chooses for the 4-bit network on a ZCU102.
+accelerator that ``gen --mac rtl`` chooses for the 4-bit network on a ZCU102, or on one that is there already,
+of row tiles that are not made for the network.
 """
 
 from __future__ import annotations
@@ -40,14 +42,16 @@ from qvit_hls.ptq.quantize import QuantizationSettings, quantize_graph
 from qvit_hls.ptq.rows import AverageBits, EightBitShare, RowBudget
 
 ROOT = Path(__file__).parents[1]
-MODEL = ROOT / "examples" / "glyphs" / "timm_vit"
-RESULT = Path(__file__).parent / "results" / "quantization_glyphs.json"
+GLYPHS = ROOT / "examples" / "glyphs"
+RESULTS = Path(__file__).parent / "results"
+#: The accelerator that is there already.
+TILE = (16, 64, 8)
 CALIBRATION_IMAGES = 64
 BATCH = 134
 
 
-def _free_rows() -> CycleBudget:
-    target = Target.of_options("zcu102", None, None, "rtl", None)
+def _free_rows(tile: tuple[int, int, int] | None = None) -> CycleBudget:
+    target = Target.of_options("zcu102", None, tile, "rtl", None)
     return CycleBudget(CycleTarget(target).row_cost)
 
 
@@ -57,9 +61,11 @@ SETTINGS: dict[str, tuple[int, Callable[[], RowBudget | CycleBudget]]] = {
     "W4A8": (8, lambda: EightBitShare(0)),
     "W4A7": (7, lambda: EightBitShare(0)),
     "W4/8 free A7": (7, _free_rows),
+    "W4/8 free A7, T_m = 64": (7, lambda: _free_rows(TILE)),
     "W4.5A7": (7, lambda: AverageBits(4.5)),
     "W4A4": (4, lambda: EightBitShare(0)),
     "W4/8 free A4": (4, _free_rows),
+    "W4/8 free A4, T_m = 64": (4, lambda: _free_rows(TILE)),
 }
 
 
@@ -89,12 +95,15 @@ def sqnr(expected: Tensor, found: Tensor) -> float:
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path),
               default=ROOT / "build" / "glyphs")  # fmt: skip
 @click.option("--method", "methods", type=click.Choice(list(METHODS)), multiple=True, help="Only these.")
-@click.option("--json", "out", type=click.Path(path_type=Path), default=RESULT)
-def main(data: Path, methods: tuple[str, ...], out: Path) -> None:
+@click.option("--small", is_flag=True, help="The smaller network, of rows that row tiles do not divide.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="By default in benchmarks/results.")
+def main(data: Path, methods: tuple[str, ...], small: bool, out: Path | None) -> None:
     torch.set_num_threads(1)
+    out = out or RESULTS / ("quantization_glyphs_small.json" if small else "quantization_glyphs.json")
+    model = GLYPHS / ("timm_vit_small" if small else "timm_vit")
     found = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"cells": {}}
-    loaded = load_model(str(MODEL))
-    graph = float_graph(loaded.module, loaded.example, "timm_vit")
+    loaded = load_model(str(model))
+    graph = float_graph(loaded.module, loaded.example, model.name)
     calibration = split(data, "train")[0][:CALIBRATION_IMAGES]
     images, labels = split(data, "test")
     expected = logits(graph, images)

@@ -71,19 +71,34 @@ def _gelu(b: GraphBuilder, node: fx.Node, x: Symbol, approximate: str = "none") 
     return b.emit_along(ops.Elementwise("gelu" if approximate == "none" else "gelu_tanh"), x)
 
 
-@handles("aten.silu.default", merged_batch=True)
-def _silu(b: GraphBuilder, node: fx.Node, x: Symbol) -> Value:
-    return b.emit_along(ops.Elementwise("silu"), x)
+#: Functions without parameters, or with the usual ones alone, by operator.
+_FUNCTIONS = {
+    "aten.elu.default": "elu",
+    "aten.hardsigmoid.default": "hardsigmoid",
+    "aten.hardswish.default": "hardswish",
+    "aten.leaky_relu.default": "leaky_relu",
+    "aten.mish.default": "mish",
+    "aten.relu.default": "relu",
+    "aten.relu6.default": "relu6",
+    "aten.sigmoid.default": "sigmoid",
+    "aten.silu.default": "silu",
+    "aten.softplus.default": "softplus",
+    "aten.tanh.default": "tanh",
+}
 
 
-@handles("aten.relu.default", merged_batch=True)
-def _relu(b: GraphBuilder, node: fx.Node, x: Symbol) -> Value:
-    return b.emit_along(ops.Elementwise("relu"), x)
+@handles(*_FUNCTIONS, merged_batch=True)
+def _function(b: GraphBuilder, node: fx.Node, x: Symbol, *parameters: float) -> Value:
+    assert isinstance(node.target, torch._ops.OpOverload)
+    usual = [argument.default_value for argument in node.target._schema.arguments[1 : 1 + len(parameters)]]
+    require(list(parameters) == usual, "with parameters other than PyTorch's defaults")
+    return b.emit_along(ops.Elementwise(_FUNCTIONS[str(node.target)]), x)
 
 
-@handles("aten.sigmoid.default", merged_batch=True)
-def _sigmoid(b: GraphBuilder, node: fx.Node, x: Symbol) -> Value:
-    return b.emit_along(ops.Elementwise("sigmoid"), x)
+@handles("aten.hardtanh.default", merged_batch=True)
+def _hardtanh(b: GraphBuilder, node: fx.Node, x: Symbol, low: float = -1, high: float = 1) -> Value:
+    require((low, high) == (0, 6), "with other limits than those of ReLU6")
+    return b.emit_along(ops.Elementwise("relu6"), x)
 
 
 # ---------------------------------------------------------------- products and sums
@@ -144,6 +159,8 @@ def _add(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float, alp
     if not isinstance(x, Symbol):
         x, y = y, x
     assert isinstance(x, Symbol)  # the importer folds what is all constant
+    if isinstance(y, int | float) and y == 0:  # what sum() of a list begins with
+        return x
     return b.emit(ops.Add(), x, _operand(b, x, y))
 
 

@@ -176,10 +176,12 @@ def _split(b: GraphBuilder, node: fx.Node, x: Symbol, _: Any, dim: int = 0) -> l
 
 @handles("aten.cat.default")
 def _cat(b: GraphBuilder, node: fx.Node, parts: Sequence[Value], dim: int = 0) -> Value:
-    require(
-        len(traced_shape(node)) == 3 and dim % 3 == 1,
-        "along anything but the token dimension",
-    )
+    rank = len(traced_shape(node))
+    if len(parts) == 1:
+        return parts[0]
+    if dim % rank == rank - 1 and rank in (2, 3):
+        return b.emit(ops.ConcatChannels(), *parts)
+    require(rank == 3 and dim % 3 == 1, "along anything but tokens or channels")
     return b.emit(ops.ConcatTokens(), *parts)
 
 
@@ -233,10 +235,16 @@ def _mean(
     keepdim: bool = False,
     dtype: object = None,
 ) -> Value:
-    token_axis = len(x.shape) == 2 and [axis_without_batch(d, x) for d in dims] == [0]
-    require(token_axis, "over anything but the token dimension")
+    axes = sorted(axis_without_batch(d, x) for d in dims)
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
+    require(len(kept) == 1, "over anything but all dimensions but the batch and one more")
+    shape = tuple(1 if axis in axes else n for axis, n in enumerate(x.shape) if keepdim or axis not in axes)
+    if axes != list(range(len(axes))):
+        x = b.emit(ops.Permute((*axes, *kept)), x)
+    if len(axes) > 1:
+        x = b.emit(ops.Reshape((math.prod(x.shape[:-1]), x.shape[-1])), x)
     mean = b.emit(ops.MeanTokens(), x)
-    return mean if keepdim else b.emit(ops.Reshape(mean.shape[1:]), mean)
+    return mean if mean.shape == shape else b.emit(ops.Reshape(shape), mean)
 
 
 @handles(

@@ -21,6 +21,7 @@ from torch.export.graph_signature import InputKind
 from qvit_hls.errors import QvitError
 from qvit_hls.frontend import aten_compute, aten_layout, quantizers
 from qvit_hls.frontend.builder import Folded, GraphBuilder, Result, Symbol, Unsupported, Value, to_array
+from qvit_hls.frontend.decompositions import DECOMPOSITIONS
 from qvit_hls.frontend.registry import (
     HANDLERS,
     KEEP_TRACK_OF_BATCH,
@@ -69,8 +70,8 @@ def _trace(module: nn.Module, example: Tensor) -> ExportedProgram:
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch.export's, of its own parts
-            # An empty table decomposes nothing, but makes in-place operators functional.
-            return torch.export.export(model, (batch,)).run_decompositions({})
+            # This also makes in-place operators functional.
+            return torch.export.export(model, (batch,)).run_decompositions(dict(DECOMPOSITIONS))
     except Exception as error:  # torch.export raises whatever its parts and the module raise
         first_line = str(error).strip().split("\n")[0]
         raise QvitError(f"torch.export cannot trace the model: {first_line}") from error

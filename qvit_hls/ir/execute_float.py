@@ -97,6 +97,10 @@ def _mean_tokens(op: ops.MeanTokens, x: Tensor) -> Tensor:
     return x.mean(1, keepdim=True)
 
 
+def _concat_channels(op: ops.ConcatChannels, *x: Tensor) -> Tensor:
+    return torch.cat(x, dim=-1)
+
+
 def _softmax(op: ops.Softmax, x: Tensor) -> Tensor:
     if not op.step:
         return x.softmax(-1)
@@ -137,4 +141,5 @@ FLOAT_RULES: Mapping[type[Op], Callable[..., Tensor]] = {
     ops.TakeToken: take_token,
     ops.Slice: take_slice,
     ops.ConcatTokens: concat_tokens,
+    ops.ConcatChannels: _concat_channels,
 }

@@ -198,6 +198,17 @@ class Scale(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class ConcatChannels(Op):
+    """Concatenate along the last dimension: ``[.., c1], [.., c2] -> [.., c1 + c2]``."""
+
+    kind: ClassVar[str] = "concat_channels"
+
+    def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        _need(len({x[:-1] for x in inputs}) == 1, f"cannot concatenate {[list(x) for x in inputs]}")
+        return *inputs[0][:-1], sum(x[-1] for x in inputs)
+
+
+@dataclass(frozen=True, eq=False)
 class MeanTokens(Op):
     """Mean over tokens, kept as a sequence of one: ``[tokens, c] -> [1, c]``."""
 

@@ -82,5 +82,6 @@ _OBSTACLES: Mapping[type[Op], Callable[[Graph, Node], str | None]] = {
         "a convolution is supported only as patch embedding, its stride equal to its square kernel"
     ),
     ops.MatMul: _matmul,
+    ops.ConcatChannels: _always("it joins channels for other readers than linear layers"),
     ops.Scale: _always("the factor does not follow a linear layer or attention scores directly"),
 }

@@ -12,6 +12,7 @@ from qvit_hls.ir.graph import Graph
 from qvit_hls.ir.integer_ops import QuantizedInput
 from qvit_hls.ir.passes.attach_quantization import attach_quantization
 from qvit_hls.ir.passes.canonicalize_tokens import canonicalize_tokens
+from qvit_hls.ir.passes.constant_queries import constant_queries
 from qvit_hls.ir.passes.eliminate_dead import eliminate_dead
 from qvit_hls.ir.passes.fold_layer_norm_affine import fold_layer_norm_affine
 from qvit_hls.ir.passes.fold_layer_scale import fold_layer_scale
@@ -19,10 +20,14 @@ from qvit_hls.ir.passes.fuse_attention import fuse_attention
 from qvit_hls.ir.passes.group_row_precisions import group_row_precisions
 from qvit_hls.ir.passes.legalize_patch_embedding import legalize_patch_embedding
 from qvit_hls.ir.passes.merge_layout import merge_layout
-from qvit_hls.ir.passes.norms_onto_stream import norms_onto_stream
 from qvit_hls.ir.passes.operands_from_stream import operands_from_stream
+from qvit_hls.ir.passes.operands_onto_stream import operands_onto_stream
+from qvit_hls.ir.passes.patches_from_layout import patches_from_layout
+from qvit_hls.ir.passes.read_before_adding import read_before_adding
 from qvit_hls.ir.passes.split_fused_linear import split_fused_linear
+from qvit_hls.ir.passes.split_joined_channels import split_joined_channels
 from qvit_hls.ir.passes.take_tokens_early import take_tokens_early
+from qvit_hls.ir.passes.tokens_of_embeddings import tokens_of_embeddings
 from qvit_hls.ir.passes.unmix_talking_heads import unmix_talking_heads
 
 Pass = Callable[[Graph], Graph]
@@ -34,14 +39,19 @@ FLOAT_PASSES: Sequence[Pass] = (
     split_fused_linear,
     attach_quantization,
     canonicalize_tokens,
+    split_joined_channels,
     take_tokens_early,
     fold_layer_scale,
+    patches_from_layout,
     legalize_patch_embedding,
+    tokens_of_embeddings,
+    constant_queries,
     unmix_talking_heads,
     fuse_attention,
-    norms_onto_stream,
+    operands_onto_stream,
     fold_layer_norm_affine,
     operands_from_stream,
+    read_before_adding,
 )
 #: After lowering; bit-equal.
 INTEGER_PASSES: Sequence[Pass] = (group_row_precisions,)

@@ -29,7 +29,10 @@ MAX_QMAX = activation_qmax(MAX_RESIDUAL_BITS)
 #: Attributes without a narrower range stay within a signed 64-bit word.
 MAX_INTEGER = (1 << 62) - 1
 #: What ``Elementwise`` may compute.
-FUNCTION_NAMES = ("gelu", "gelu_tanh", "quick_gelu", "relu", "sigmoid", "silu")
+FUNCTION_NAMES = (
+    *("elu", "gelu", "gelu_tanh", "hardsigmoid", "hardswish", "leaky_relu", "mish", "quick_gelu", "relu"),
+    *("relu6", "sigmoid", "silu", "softplus", "tanh"),
+)
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,7 @@ SIGNATURES: dict[type[Op], Signature] = {
     float_ops.MatMul: Signature(2),
     float_ops.Add: Signature(2),
     float_ops.Scale: Signature(1, {"factor": Array(_FLOAT, None)}),
+    float_ops.ConcatChannels: Signature(None),
     float_ops.MeanTokens: Signature(1),
     float_ops.Softmax: Signature(1, {"levels_per_octave": Range(0)}),
     float_ops.AttentionScores: Signature(

@@ -16,12 +16,20 @@ from qvit_hls.quant.levels import EXPONENT_LEVELS, EXPONENT_TABLE_SIZE, LARGEST_
 QUICK_GELU_FACTOR = 1.702
 #: The functions that ``Elementwise`` knows, by name.
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "elu": functional.elu,
     "gelu": functional.gelu,
     "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "hardsigmoid": functional.hardsigmoid,
+    "hardswish": functional.hardswish,
+    "leaky_relu": functional.leaky_relu,
+    "mish": functional.mish,
     "quick_gelu": lambda x: x * torch.sigmoid(QUICK_GELU_FACTOR * x),
     "relu": functional.relu,
+    "relu6": functional.relu6,
     "sigmoid": torch.sigmoid,
     "silu": functional.silu,
+    "softplus": functional.softplus,
+    "tanh": torch.tanh,
 }
 
 

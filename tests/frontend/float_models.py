@@ -76,7 +76,7 @@ def with_random_weights(model: nn.Module) -> nn.Module:
     for name, parameter in model.named_parameters():
         values = torch.randn(parameter.shape, generator=generator)
         if parameter.dim() >= 2:
-            values /= parameter[0].numel() ** 0.5
+            values /= parameter[:1].numel() ** 0.5
             outliers = torch.randperm(len(values), generator=generator)[: max(1, len(values) // 100)]
             values[outliers] *= 8
         else:

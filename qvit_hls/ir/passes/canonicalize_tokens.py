@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from qvit_hls.ir.float_ops import Add, Constant, Elementwise, FakeQuantize, LayerNorm, Linear, Reshape, Scale
+from qvit_hls.ir.float_ops import (
+    Add,
+    ConcatChannels,
+    Constant,
+    Elementwise,
+    FakeQuantize,
+    LayerNorm,
+    Linear,
+    Reshape,
+    Scale,
+)
 from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.ir.passes.merge_layout import merge_layout
 
@@ -52,6 +62,8 @@ def canonicalize_tokens(graph: Graph) -> Graph:
 
 def _works_on_tokens(graph: Graph, node: Node, squeezed: Mapping[str, object]) -> bool:
     """Whether ``node``, which computes ``[c]``, computes the same from sequences of one token."""
+    if isinstance(node.op, ConcatChannels):
+        return all(name in squeezed for name in node.inputs)
     if isinstance(node.op, Add):
         # A constant [c] broadcasts; two of the model's values must both be tokens.
         return node.inputs[0] in squeezed and all(

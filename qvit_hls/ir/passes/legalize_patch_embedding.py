@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from qvit_hls.ir.float_ops import Conv2d, Linear, Patches, Permute, Reshape
+import math
+
+import numpy as np
+
+from qvit_hls.ir.float_ops import Conv2d, Linear, Patches
 from qvit_hls.ir.graph import Graph, Node
+from qvit_hls.ir.passes.layout_indices import MOVEMENT, moved
 from qvit_hls.ir.passes.rewrite import Structure, substitute
 
 
 def legalize_patch_embedding(graph: Graph) -> Graph:
-    """Conv2d, flatten, transpose -> Patches, Linear; other convolutions stay as they are."""
+    """Conv2d, movements to ``[patches, channels]`` -> Patches, Linear; other convolutions stay."""
     structure = Structure(graph)
     replacements: dict[str, list[Node]] = {}
     aliases: dict[str, str] = {}
@@ -17,29 +22,39 @@ def legalize_patch_embedding(graph: Graph) -> Graph:
             continue
         op = node.op
         rows, _, height, width = op.weight.shape
-        _, image_height, image_width = structure.producer(node).shape
+        image = structure.producer(node)
         if (
             not (height == width == op.stride[0] == op.stride[1])
-            or image_height % height
-            or image_width % width
+            or image.shape[1] % height
+            or image.shape[2] % width
         ):
             continue
-        flat = structure.sole_user(node)
-        tokens = structure.sole_user(flat) if flat is not None and structure.private(flat) else None
-        if flat is None or tokens is None or tokens.quant is not None:
-            continue
-        count = node.shape[1] * node.shape[2]
-        if not (isinstance(flat.op, Reshape) and flat.shape == (rows, count)):
-            continue
-        if not (isinstance(tokens.op, Permute) and tokens.op.order == (1, 0)):
+        steps = _to_tokens(structure, node)
+        if steps is None:
             continue
         patches = Patches(height)
-        shape = patches.infer_shape((structure.producer(node).shape,))
+        shape = patches.infer_shape((image.shape,))
         linear = Linear(op.weight.reshape(rows, -1), op.bias, op.row_scale, op.row_bits)
         replacements[node.name] = [
             Node(f"{node.name}.patches", patches, node.inputs, shape, source=node.source),
-            Node(node.name, linear, (f"{node.name}.patches",), tokens.shape, node.quant, node.source),
+            Node(node.name, linear, (f"{node.name}.patches",), steps[-1].shape, node.quant, node.source),
         ]
-        replacements[flat.name] = replacements[tokens.name] = []
-        aliases[tokens.name] = node.name
+        for step in steps:
+            replacements[step.name] = []
+        aliases[steps[-1].name] = node.name
     return substitute(graph, replacements, aliases)
+
+
+def _to_tokens(structure: Structure, convolution: Node) -> list[Node] | None:
+    """The unrounded movements behind a convolution that put its channels last and its patches in one row."""
+    index = np.arange(math.prod(convolution.shape)).reshape(convolution.shape)
+    tokens = index.reshape(convolution.shape[0], -1).T
+    steps: list[Node] = []
+    last = convolution
+    while not np.array_equal(index, tokens):
+        step = structure.sole_user(last)
+        if step is None or not isinstance(step.op, MOVEMENT) or step.quant is not None:
+            return None
+        index, last = moved(step, index), step
+        steps.append(step)
+    return steps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from qvit_hls.ir.float_ops import Linear
@@ -15,6 +17,11 @@ def take_rows(op: Linear, rows: np.ndarray) -> Linear:
         None if op.row_scale is None else op.row_scale[rows],
         None if op.row_bits is None else op.row_bits[rows],
     )
+
+
+def take_columns(op: Linear, columns: np.ndarray) -> Linear:
+    """The Linear whose column i is column ``columns[i]`` of ``op``: the input's channels in that order."""
+    return replace(op, weight=np.ascontiguousarray(op.weight[:, columns]))
 
 
 def scale_rows(op: Linear, factor: np.ndarray) -> Linear:

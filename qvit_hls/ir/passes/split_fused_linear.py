@@ -13,11 +13,10 @@ import numpy as np
 from qvit_hls.ir.float_ops import Linear, Permute, Reshape, Slice
 from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.ir.passes.eliminate_dead import eliminate_dead
+from qvit_hls.ir.passes.layout_indices import MOVEMENT, moved
 from qvit_hls.ir.passes.linear_rows import take_rows
 from qvit_hls.ir.passes.merge_layout import merge_layout
 from qvit_hls.ir.passes.rewrite import Structure, substitute
-
-_MOVEMENT = (Reshape, Permute, Slice)
 
 
 def split_fused_linear(graph: Graph) -> Graph:
@@ -30,8 +29,8 @@ def split_fused_linear(graph: Graph) -> Graph:
     replacements: dict[str, list[Node]] = {}
     parts: dict[str, list[tuple[Node, _Part]]] = {}
     for node in graph:
-        ends_here = any(not isinstance(user.op, _MOVEMENT) for user in structure.users(node))
-        if not isinstance(node.op, _MOVEMENT) or not (ends_here or node.name in graph.outputs):
+        ends_here = any(not isinstance(user.op, MOVEMENT) for user in structure.users(node))
+        if not isinstance(node.op, MOVEMENT) or not (ends_here or node.name in graph.outputs):
             continue
         chain = _movements(structure, node)
         if chain is None or not any(isinstance(step.op, Slice) for step in chain):
@@ -48,7 +47,7 @@ def split_fused_linear(graph: Graph) -> Graph:
 def _movements(structure: Structure, node: Node) -> list[Node] | None:
     """The run of unrounded movements that ends in ``node``, first one first, if a Linear stands before it."""
     chain = [node]
-    while isinstance(structure.producer(chain[0]).op, _MOVEMENT):
+    while isinstance(structure.producer(chain[0]).op, MOVEMENT):
         chain.insert(0, structure.producer(chain[0]))
         if chain[0].quant is not None:
             return None
@@ -73,12 +72,7 @@ def _part(linear: Node, chain: list[Node]) -> _Part | None:
     channels = linear.shape[-1]
     index = np.arange(math.prod(linear.shape)).reshape(linear.shape)
     for step in chain:
-        if isinstance(step.op, Permute):
-            index = index.transpose(step.op.order)
-        elif isinstance(step.op, Slice):
-            index = index.take(range(step.op.start, step.op.stop), step.op.axis)
-        else:
-            index = index.reshape(step.shape)
+        index = moved(step, index)
     edges = [np.moveaxis(index, axis, 0).reshape(index.shape[axis], -1)[:, 0] for axis in range(index.ndim)]
     over_tokens = [len(edge) > 1 and not ((edge - edge[0]) % channels).any() for edge in edges]
     tokens = [axis for axis, is_token in enumerate(over_tokens) if is_token]
