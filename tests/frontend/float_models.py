@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from own_vits import own_vits
 from torch import Tensor, nn
 
 #: timm models by name, at two blocks and images of 2 x 2 patches; attributes that make them small.
@@ -19,6 +20,10 @@ TIMM: dict[str, dict[str, object]] = {
     "vit_relpos_base_patch16_clsgap_224": {},
     "deit3_small_patch16_224": {},
     "vit_base_patch16_clip_quickgelu_224": {},
+    "vit_relpos_base_patch16_rpn_224": {},
+    "vit_base_patch16_siglip_224": {},
+    "vit_base_patch16_siglip_gap_224": {},
+    "naflexvit_base_patch16_par_gap": {},
 }
 #: Classes of transformers and of their configurations.
 TRANSFORMERS = {
@@ -31,7 +36,14 @@ MORE_TRANSFORMERS: dict[str, tuple[str, dict[str, object]]] = {
     "BeitForImageClassification": ("BeitConfig", {"use_relative_position_bias": True}),
     "Data2VecVisionForImageClassification": ("Data2VecVisionConfig", {"use_relative_position_bias": True}),
     "ViTMSNForImageClassification": ("ViTMSNConfig", {}),
+    "Dinov2ForImageClassification": ("Dinov2Config", {}),
+    "Dinov2WithRegistersForImageClassification": ("Dinov2WithRegistersConfig", {}),
+    "IJepaForImageClassification": ("IJepaConfig", {}),
+    "CLIPForImageClassification": ("CLIPConfig", {}),
+    "SiglipForImageClassification": ("SiglipConfig", {}),
 }
+#: Configurations that have the vision model's as a part.
+_WITH_TEXT = ("CLIPConfig", "SiglipConfig")
 
 
 def timm_model(name: str, **changes: object) -> tuple[nn.Module, Tensor]:
@@ -50,11 +62,17 @@ def transformers_config(name: str) -> object:
     """A small configuration for the model class ``name``."""
     import transformers
 
-    sizes = {"image_size": 32, "patch_size": 16, "hidden_size": 24, "intermediate_size": 48}
+    sizes: dict[str, object] = {
+        "image_size": 32,
+        "patch_size": 16,
+        "hidden_size": 24,
+        "intermediate_size": 48,
+    }
+    sizes |= {"num_attention_heads": 3, "num_hidden_layers": 2}
     config, options = MORE_TRANSFORMERS[name] if name in MORE_TRANSFORMERS else (TRANSFORMERS[name], {})
-    return getattr(transformers, config)(
-        **sizes, num_attention_heads=3, num_hidden_layers=2, num_labels=5, **options
-    )
+    if config in _WITH_TEXT:
+        sizes = {"vision_config": sizes}
+    return getattr(transformers, config)(**sizes, num_labels=5, **options)
 
 
 def transformers_model(name: str) -> tuple[nn.Module, Tensor]:
@@ -120,12 +138,21 @@ class PlainVit(nn.Module):
 
 def torch_layers() -> dict[str, nn.Module]:
     """Encoders of torch.nn's own layers."""
-    layer = nn.TransformerEncoderLayer(24, 3, 48, activation="gelu", batch_first=True, norm_first=True)
+    first, last = (
+        nn.TransformerEncoderLayer(24, 3, 48, activation="gelu", batch_first=True, norm_first=first)
+        for first in (True, False)
+    )
     return {
         "MultiheadAttention": nn.Sequential(PlainBlock(24, False), PlainBlock(24, False)),
         "MultiheadAttention with weights": nn.Sequential(PlainBlock(24, True), PlainBlock(24, True)),
-        "TransformerEncoder": nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
+        "TransformerEncoder": nn.TransformerEncoder(first, 2, enable_nested_tensor=False),
+        "TransformerEncoder, post-norm": nn.TransformerEncoder(last, 2, enable_nested_tensor=False),
     }
+
+
+def own_model(name: str) -> tuple[nn.Module, Tensor]:
+    """A small model that somebody wrote, with random weights, and images for it."""
+    return with_random_weights(own_vits()[name]), randn(3, 3, 8, 8)
 
 
 def torch_model(name: str) -> tuple[nn.Module, Tensor]:

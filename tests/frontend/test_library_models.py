@@ -9,6 +9,7 @@ from float_models import (
     MORE_TRANSFORMERS,
     TIMM,
     TRANSFORMERS,
+    own_model,
     randn,
     timm_model,
     torch_layers,
@@ -16,6 +17,7 @@ from float_models import (
     transformers_model,
     with_random_weights,
 )
+from own_vits import own_vits
 from torch import Tensor, nn
 
 from qvit_hls.errors import QvitError
@@ -30,7 +32,16 @@ pytestmark = pytest.mark.usefixtures("importable_timm")
 #: What is left of a supported model.
 FUSED = {
     *("input", "patches", "linear", "constant", "concat_tokens", "add", "layer_norm", "elementwise"),
-    *("attention_scores", "softmax", "attention_context", "take_token", "mean_tokens", "slice", "reshape"),
+    *(
+        "requantize",
+        "attention_scores",
+        "softmax",
+        "attention_context",
+        "take_token",
+        "mean_tokens",
+        "slice",
+        "reshape",
+    ),
 }
 
 
@@ -55,7 +66,7 @@ def test_a_timm_model_is_imported_and_fused(name: str) -> None:
     graph = imported(*timm_model(name), name)
     assert {node.op.kind for node in graph} <= FUSED
     attentions = [node for node in graph if isinstance(node.op, f.AttentionScores)]
-    assert len(attentions) == (4 if "cait" in name else 2)
+    assert len(attentions) == (4 if "cait" in name else 3 if "siglip_224" in name else 2)
     assert all((node.op.bias is not None) == ("beit" in name or "relpos" in name) for node in attentions)
     assert all(isinstance(graph[x].op, f.Linear) for node in attentions for x in node.inputs)
 
@@ -70,6 +81,13 @@ def test_a_model_of_transformers_is_imported_and_fused(name: str) -> None:
 @pytest.mark.parametrize("name", torch_layers())
 def test_a_model_of_torch_s_own_layers_is_imported_and_fused(name: str) -> None:
     graph = imported(*torch_model(name), "plain")
+    assert {node.op.kind for node in graph} <= FUSED
+    assert sum(isinstance(node.op, f.AttentionScores) for node in graph) == 2
+
+
+@pytest.mark.parametrize("name", own_vits())
+def test_a_model_that_somebody_wrote_is_imported_and_fused(name: str) -> None:
+    graph = imported(*own_model(name), "own")
     assert {node.op.kind for node in graph} <= FUSED
     assert sum(isinstance(node.op, f.AttentionScores) for node in graph) == 2
 

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine import VARIANTS, Engine
-from float_models import TIMM, TRANSFORMERS, timm_model, torch_model, transformers_model
+from float_models import (
+    TIMM,
+    TRANSFORMERS,
+    own_model,
+    timm_model,
+    torch_model,
+    transformers_model,
+)
+from own_vits import own_vits
 
 from qvit_hls.flow.quantize import quantize_module
 from qvit_hls.ir.lowering import lower
@@ -26,9 +34,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return Engine.shared("A7", tmp_path_factory)
 
 
-@pytest.mark.parametrize("name", [*TIMM, *TRANSFORMERS, "MultiheadAttention"])
+_TRANSFORMERS = [*TRANSFORMERS, "Dinov2WithRegistersForImageClassification", "SiglipForImageClassification"]
+
+
+@pytest.mark.parametrize(
+    "name", [*TIMM, *_TRANSFORMERS, *own_vits(), "MultiheadAttention", "TransformerEncoder, post-norm"]
+)
 def test_a_model_runs_bit_exact(name: str, engine: Engine, tmp_path: Path) -> None:
-    make = timm_model if name in TIMM else transformers_model if name in TRANSFORMERS else torch_model
+    make = torch_model
+    for names, maker in ((TIMM, timm_model), (_TRANSFORMERS, transformers_model), (own_vits(), own_model)):
+        make = maker if name in names else make
     model, images = make(name)
     _, quantized = quantize_module(model, images, QuantizationSettings(MinMax()))
     integer = run_passes(lower(quantized.graph), INTEGER_PASSES)

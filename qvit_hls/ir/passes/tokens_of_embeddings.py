@@ -77,7 +77,7 @@ def _take(name: str, x: Node, start: int, stop: int) -> Node:
 
 
 def _constant(name: str, value: np.ndarray, source: str) -> Node:
-    value = np.ascontiguousarray(value)
+    value = np.array(value)
     return Node(name, Constant(value), (), value.shape, source=source)
 
 
