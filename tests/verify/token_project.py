@@ -1,4 +1,5 @@
-"""A project with scores that are added to a constant, and tokens that are taken, joined and averaged."""
+"""A project with scores that are added to a constant, tokens that are taken, joined and averaged, and an
+operand from the residual stream."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from qvit_hls.ir.graph import Graph
 def token_graph() -> Graph:
     """Attention with a bias; then tokens joined in another order, and the mean of some of them.
 
-    The LayerNorm behind the attention reads what was there before it.
+    The LayerNorm behind the attention reads what was there before it. A product reads the stream as it is,
+    which has few bits, so that the shift is small enough to clamp some codes and not all.
     """
     builder = GraphBuilder(np.random.default_rng(7), activation_bits=7, residual_bits=8)
     builder.patches(grid=(3, 4), size=4)
@@ -25,6 +27,7 @@ def token_graph() -> Graph:
     y = builder.attention("attn", builder.norm("norm", x), 2, 40, biased=True)
     again = builder.norm("again", x)
     x = builder.residual("sum2", builder.residual("sum", x, y), again)
+    x = builder.residual("sum3", x, builder.operand("operand", x, multiplier=40_000, shift=16))
     parts = builder.tokens("end", x, 3, 14), builder.tokens("begin", x, 1, 3)
     x = builder.add("joined", ops.ConcatTokens(), *parts, qmax=builder.wide)
     some = builder.tokens("some", x, 2, 12)

@@ -8,6 +8,7 @@ from qvit_hls.verify.faults.where import (
     either,
     every,
     from_later_token,
+    passes,
     requantizes,
     saturates_low,
     scaled,
@@ -24,6 +25,7 @@ _LAYER_NORM = "src/kernels/layer_norm.hpp"
 _SOFTMAX = "src/kernels/softmax.hpp"
 _MEAN = "src/kernels/mean_tokens.hpp"
 
+_PASSES = "an operand from the residual stream"
 _normalizing = either(unit("layer_norm"), scaled(Scaling.RECIPROCAL))
 
 ARITHMETIC_FAULTS = (
@@ -82,7 +84,7 @@ ARITHMETIC_FAULTS = (
         "LayerNorm",
         "the sum leaves out the first channel",
         _LAYER_NORM,
-        (("sum[n] = before + x;", "sum[n] = c == 0 ? before : static_cast<sint<SUM_BITS>>(before + x);"),),
+        (("sum[n] = sum[n] + x;", "sum[n] = c == 0 ? sum[n] : static_cast<sint<SUM_BITS>>(sum[n] + x);"),),
         unit("layer_norm"),
         "a LayerNorm",
     ),
@@ -100,9 +102,27 @@ ARITHMETIC_FAULTS = (
         "LayerNorm",
         "the mean is not subtracted",
         _LAYER_NORM,
-        (("* channels - sum[n]);", "* channels);"),),
+        (("* weight - sum[n]);", "* weight);"),),
         unit("layer_norm"),
         "a LayerNorm",
+    ),
+    SourceFault(
+        "stream-operand-centred",
+        "LayerNorm",
+        "what passes as it is has its moments taken",
+        _LAYER_NORM,
+        (("c < (passes ? 0 : channels)", "c < channels"),),
+        passes,
+        _PASSES,
+    ),
+    SourceFault(
+        "stream-operand-weighted",
+        "LayerNorm",
+        "what passes as it is counts for as much as all channels",
+        _LAYER_NORM,
+        (("passes ? 1 : channels;", "channels;"),),
+        passes,
+        _PASSES,
     ),
     SourceFault(
         "layer-norm-lane-mixed-up",

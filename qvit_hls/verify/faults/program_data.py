@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 
-from qvit_hls.hw.descriptor import DESCRIPTOR_WORDS, Descriptor, Destination, Unit
+from qvit_hls.hw.descriptor import DESCRIPTOR_WORDS, Descriptor, Destination, Scaling, Unit
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.verify.faults.fault import DataFault, NotInProjectError, Planting, Variant
 from qvit_hls.verify.faults.stream_data import from_the_middle
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import scores, to
+from qvit_hls.verify.faults.where import passes, scores, to
 
 _WORD = {field.name: index for index, field in enumerate(fields(Descriptor))}
 _RECORD = 4 * DESCRIPTOR_WORDS
@@ -204,6 +204,13 @@ DESCRIPTOR_FAULTS = (
         lambda layer, subject: {"qmax": layer.words["qmax"] // 2},
         _saturating,
         "a LayerNorm that needs its bound",
+    ),
+    _fault(
+        "stream-operand-normalized",
+        "what passes as it is becomes a LayerNorm",
+        lambda layer, subject: {"scaling": int(Scaling.PER_ROW)},
+        passes,
+        "an operand from the residual stream",
     ),
     _fault(
         "score-multiplier-off",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qvit_hls.hw.descriptor import Destination
 from qvit_hls.verify.faults.rtl_fault import Edit, RtlFault, Shows
 from qvit_hls.verify.faults.subject import ProgramLayer, Subject
-from qvit_hls.verify.faults.where import either, every, shifted, to, token_tiles, unit
+from qvit_hls.verify.faults.where import either, every, passes, shifted, to, token_tiles, unit
 
 _LAYER_NORM = "rtl/layer_norm.sv"
 _LANE = "rtl/layer_norm_lane.sv"
@@ -19,6 +19,7 @@ FROM_DRAIN = "a LayerNorm whose moments the drain takes"
 #: Steps from the first token tile to the last with which layers that follow token tile by token tile overlap.
 _APART = 48
 _SHIFTED = "a LayerNorm with shifts"
+_PASSES = "an operand from the residual stream"
 _layer_norm = unit("layer_norm")
 _adds = to(Destination.WIDE_ADD)
 
@@ -106,6 +107,33 @@ RTL_NORM_FAULTS = (
         (Edit("-waiting[WAIT-1]", "waiting[WAIT-1]"),),
         _layer_norm,
         "a LayerNorm",
+    ),
+    RtlFault(
+        "stream-operand-centred",
+        "LayerNorm",
+        "the sum of what passes as it is counts",
+        _LAYER_NORM,
+        (Edit("passes ? '0 : token_sum", "token_sum"),),
+        passes,
+        _PASSES,
+    ),
+    RtlFault(
+        "stream-operand-normalized",
+        "LayerNorm",
+        "the squares of what passes as it is count",
+        _LAYER_NORM,
+        (Edit("passes ? '0 : token_squares", "token_squares"),),
+        passes,
+        _PASSES,
+    ),
+    RtlFault(
+        "stream-operand-weighted",
+        "LayerNorm",
+        "what passes as it is counts for as much as all channels",
+        _LAYER_NORM,
+        (Edit("passes ? CHANNEL_BITS'(1) : CHANNEL_BITS'(d.k)", "CHANNEL_BITS'(d.k)"),),
+        passes,
+        _PASSES,
     ),
     RtlFault(
         "norm-shifts-ignored",

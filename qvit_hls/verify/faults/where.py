@@ -107,6 +107,11 @@ def shifted(layer: ProgramLayer, subject: Subject) -> bool:
     return layer.unit == "layer_norm" and layer.words["table_entries"] > 0
 
 
+def passes(layer: ProgramLayer, subject: Subject) -> bool:
+    """A value of the residual stream that is requantized as it is."""
+    return layer.unit == "layer_norm" and layer.words["scaling"] == Scaling.CONSTANT
+
+
 def uses_table(layer: ProgramLayer, subject: Subject) -> bool:
     """A GEMM with an elementwise function, a softmax, or a LayerNorm with shifts."""
     return layer.unit == "softmax" or layer.words["table_entries"] > 0
