@@ -70,22 +70,31 @@ class GraphBuilder:
         )
         return self.add(name, op, x, qmax=qmax)
 
-    def embed(self, channels: int, prefix: int = 1, saturating: bool = False) -> str:
-        """The residual stream's start, ``embed``: patches behind their linear layer, tokens before them."""
+    def embed(
+        self, channels: int, prefix: int = 1, saturating: bool = False, normalised: bool = False
+    ) -> str:
+        """The residual stream's start, ``embed``: patches behind their linear layer, tokens before them.
+
+        ``normalised``: behind a LayerNorm and another layer.
+        """
         x = self.linear("patch_embed", "patches", channels, self.wide)
+        if normalised:
+            x = self.linear("embedded", self.norm("embed_norm", x), channels, self.wide)
         tokens = self.shape(x)[0] + prefix
         reach = self.wide if saturating else self.wide // 3
         constant = self.rng.integers(-reach, reach + 1, (tokens, channels)).astype(np.int32)
         return self.add("embed", ops.Embed(constant, prefix, self.wide), x, qmax=self.wide)
 
-    def norm(self, name: str, x: str, epsilon: int | None = None, shifted: bool = False) -> str:
+    def norm(
+        self, name: str, x: str, epsilon: int | None = None, shifted: bool = False, groups: int = 1
+    ) -> str:
         """A LayerNorm; ``shifted`` gives it a shift for every channel."""
         epsilon = int(self.rng.integers(1, 50)) if epsilon is None else epsilon
         multiplier = int(self.rng.integers(1 << 15, 1 << 16))
         exponent = 16 - self.bits + int(self.rng.integers(3))
         shifts = self.rng.integers(0, ops.MAX_CHANNEL_SHIFT + 1, self.shape(x)[-1], np.uint8)
-        op = ops.IntegerLayerNorm(epsilon, multiplier, exponent, self.qmax, shifts if shifted else None)
-        return self.add(name, op, x, qmax=self.qmax)
+        constants = (epsilon, multiplier, exponent, self.qmax, shifts if shifted else None, groups)
+        return self.add(name, ops.IntegerLayerNorm(*constants), x, qmax=self.qmax)
 
     def operand(self, name: str, x: str, multiplier: int | None = None, shift: int | None = None) -> str:
         """The stream on an operand's grid."""

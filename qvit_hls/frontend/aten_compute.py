@@ -56,8 +56,8 @@ def _layer_norm(
     cudnn_enable: bool = True,
 ) -> Value:
     require(len(normalized_shape) == 1, "over more than the last dimension")
-    arrays = [None if a is None else a.array for a in (weight, bias)]
-    return b.emit_along(ops.LayerNorm(eps, *arrays), x)
+    gain, offset = (None if a is None else a.array for a in (weight, bias))
+    return b.emit_along(ops.LayerNorm(eps, gain, offset), x)
 
 
 @handles("aten.softmax.int", "aten._softmax.default", merged_batch=True)

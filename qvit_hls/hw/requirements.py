@@ -114,7 +114,7 @@ def _norm_channels(node: Node) -> int:
         return node.shape[-1]
     if not isinstance(node.op, ops.IntegerLayerNorm):
         return 1
-    channels = node.shape[-1]
+    channels = node.shape[-1] // node.op.groups
     variance = (channels << 15) ** 2 + node.op.epsilon
     channel_bits = ceil_div(variance.bit_length() - 32, 2)
     return max(channels, 1 << max(channel_bits - 1, 0))

@@ -57,7 +57,13 @@ def _conv2d(op: ops.Conv2d, x: Tensor) -> Tensor:
 
 
 def _layer_norm(op: ops.LayerNorm, x: Tensor) -> Tensor:
-    return functional.layer_norm(x, (x.shape[-1],), _like(x, op.weight), _like(x, op.bias), op.eps)
+    weight, bias = _like(x, op.weight), _like(x, op.bias)
+    if op.groups == 1:
+        return functional.layer_norm(x, x.shape[-1:], weight, bias, op.eps)
+    parts = x.unflatten(-1, (op.groups, -1))
+    y = functional.layer_norm(parts, parts.shape[-1:], eps=op.eps).flatten(-2)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
 
 
 def _requantize(op: ops.Requantize, x: Tensor) -> Tensor:

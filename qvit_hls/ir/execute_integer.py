@@ -131,6 +131,7 @@ def _add(op: ops.IntegerAdd, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _layer_norm(op: ops.IntegerLayerNorm, x: Tensor) -> Tensor:
+    x = x.unflatten(-1, (op.groups, -1))
     n = x.shape[-1]
     total = x.sum(-1, keepdim=True)
     centred = n * x - total
@@ -139,8 +140,8 @@ def _layer_norm(op: ops.IntegerLayerNorm, x: Tensor) -> Tensor:
         raise OverflowError(f"a variance reaches {_largest(variance)}, more than 53 bits hold")
     multiplier, shift = reciprocal(integer_sqrt(variance), op.multiplier, op.exponent)
     if op.shifts is not None:
-        shift = shift + torch.from_numpy(op.shifts).to(x.device, torch.int64)
-    return requantize(centred, multiplier, shift, op.qmax)
+        shift = shift + torch.from_numpy(op.shifts).to(x.device, torch.int64).unflatten(0, (op.groups, -1))
+    return requantize(centred, multiplier, shift, op.qmax).flatten(-2)
 
 
 def _requantize(op: ops.IntegerRequantize, x: Tensor) -> Tensor:

@@ -100,15 +100,23 @@ class Conv2d(Op):
 
 @dataclass(frozen=True, eq=False)
 class LayerNorm(Op):
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimension."""
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimension, or over groups of it.
+
+    Attributes:
+        weight, bias: ``[N]`` or None.
+        groups: so many parts of the last dimension, one after the other, are normalised by themselves.
+    """
 
     kind: ClassVar[str] = "layer_norm"
     eps: float
     weight: np.ndarray | None = None
     bias: np.ndarray | None = None
+    groups: int = 1
 
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        return inputs[0]
+        (x,) = inputs
+        _need(x[-1] % self.groups == 0, f"{self.groups} groups of {x[-1]} channels")
+        return x
 
 
 @dataclass(frozen=True, eq=False)

@@ -152,7 +152,7 @@ class IntegerAdd(Op):
 
 @dataclass(frozen=True, eq=False)
 class IntegerLayerNorm(Op):
-    """Normalisation over the N channels of a token; of the affine part a power of two per channel is left.
+    """Normalisation over N channels of a token; of the affine part a power of two per channel is left.
 
     ``S = sum(x)``, ``d = N*x - S``, ``V = N*sum(x*x) - S*S + epsilon``, ``q = isqrt(V)``,
     ``(M, s) = reciprocal(q, multiplier, exponent)``, ``y[c] = requantize(d[c], M, s + shifts[c], qmax)``.
@@ -165,6 +165,8 @@ class IntegerLayerNorm(Op):
         multiplier, exponent: ``multiplier / 2**exponent`` is ``1 / scale_out``.
         shifts: channel c is scaled by ``2**-shifts[c]``: uint8 ``[N]``, 0..MAX_CHANNEL_SHIFT, or None where
             all are 0. ``s + shifts[c]`` stays within 1..MAX_SHIFT.
+        groups: so many parts of the channels, one after the other, are normalised by themselves; N is the
+            number of channels in each.
     """
 
     kind: ClassVar[str] = "integer_layer_norm"
@@ -173,9 +175,11 @@ class IntegerLayerNorm(Op):
     exponent: int
     qmax: int
     shifts: np.ndarray | None = None
+    groups: int = 1
 
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         (x,) = inputs
+        _need(x[-1] % self.groups == 0, f"{self.groups} groups of {x[-1]} channels")
         _need(
             self.shifts is None or len(self.shifts) == x[-1],
             f"{0 if self.shifts is None else len(self.shifts)} shifts for {x[-1]} channels",

@@ -69,7 +69,7 @@ def _add(context: Lowering, node: Node) -> None:
 def _layer_norm(context: Lowering, node: Node) -> None:
     assert isinstance(node.op, ops.LayerNorm)
     before, after = context.input_quant(node.inputs[0]), own_quant(node)
-    channels = node.shape[-1]
+    channels = node.shape[-1] // node.op.groups
     epsilon = max(1, math.floor(node.op.eps * (channels / before.scale) ** 2 + 0.5))
     largest = (channels * before.qmax) ** 2 + epsilon
     if largest >= 1 << MAX_VARIANCE_BITS:
@@ -83,7 +83,7 @@ def _layer_norm(context: Lowering, node: Node) -> None:
     largest_shift = 0 if shifts is None else int(shifts.max())
     spare = integer.MAX_SHIFT - math.isqrt(largest).bit_length() - largest_shift
     multiplier, exponent = rescale(1 / after.scale, spare)
-    op = integer.IntegerLayerNorm(epsilon, multiplier, exponent, after.qmax, shifts)
+    op = integer.IntegerLayerNorm(epsilon, multiplier, exponent, after.qmax, shifts, node.op.groups)
     context.emit(node, op, node.inputs, after)
 
 

@@ -159,8 +159,18 @@ def _layer_norm(m: ModelBuilder, node: Node, op: ops.IntegerLayerNorm) -> None:
         "qmax": op.qmax,
         "shifts": 0 if op.shifts is None else op.shifts,
     }
-    constants = [m.constant(f"{node.name}/{key}", value, np.int64) for key, value in attributes.items()]
-    m.apply("IntegerLayerNorm", node.name, node.inputs[0], *constants, doc=_doc(node), domain=DOMAIN)
+    name, x = node.name, node.inputs[0]
+    if op.groups == 1:
+        constants = [m.constant(f"{name}/{key}", value, np.int64) for key, value in attributes.items()]
+        m.apply("IntegerLayerNorm", name, x, *constants, doc=_doc(node), domain=DOMAIN)
+        return
+    if op.shifts is not None:
+        attributes["shifts"] = op.shifts.reshape(op.groups, -1)
+    constants = [m.constant(f"{name}/{key}", value, np.int64) for key, value in attributes.items()]
+    parts = m.constant(f"{name}/parts", [0, 0, op.groups, -1], np.int64)
+    x = m.apply("Reshape", f"{name}/groups", x, parts)
+    y = m.apply("IntegerLayerNorm", f"{name}/normalized", x, *constants, domain=DOMAIN)
+    m.apply("Reshape", name, y, m.constant(f"{name}/shape", [0, 0, -1], np.int64), doc=_doc(node))
 
 
 def _requantize(m: ModelBuilder, node: Node, op: ops.IntegerRequantize) -> None:

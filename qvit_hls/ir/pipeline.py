@@ -20,6 +20,7 @@ from qvit_hls.ir.passes.fuse_attention import fuse_attention
 from qvit_hls.ir.passes.group_row_precisions import group_row_precisions
 from qvit_hls.ir.passes.legalize_patch_embedding import legalize_patch_embedding
 from qvit_hls.ir.passes.merge_layout import merge_layout
+from qvit_hls.ir.passes.norms_of_heads import norms_of_heads
 from qvit_hls.ir.passes.operands_from_stream import operands_from_stream
 from qvit_hls.ir.passes.operands_onto_stream import operands_onto_stream
 from qvit_hls.ir.passes.patches_from_layout import patches_from_layout
@@ -47,6 +48,7 @@ FLOAT_PASSES: Sequence[Pass] = (
     tokens_of_embeddings,
     constant_queries,
     unmix_talking_heads,
+    norms_of_heads,
     fuse_attention,
     operands_onto_stream,
     fold_layer_norm_affine,

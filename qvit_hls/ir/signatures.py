@@ -154,6 +154,7 @@ SIGNATURES: dict[type[Op], Signature] = {
             "exponent": _EXPONENT,
             "qmax": _QMAX,
             "shifts": Array(("uint8",), ("channels",), 0, MAX_CHANNEL_SHIFT),
+            "groups": _POSITIVE,
         },
     ),
     integer_ops.IntegerRequantize: Signature(
@@ -196,7 +197,8 @@ SIGNATURES: dict[type[Op], Signature] = {
         _row_precisions,
     ),
     float_ops.LayerNorm: Signature(
-        1, {"weight": Array(_FLOAT, ("channels",)), "bias": Array(_FLOAT, ("channels",))}
+        1,
+        {"weight": Array(_FLOAT, ("channels",)), "bias": Array(_FLOAT, ("channels",)), "groups": _POSITIVE},
     ),
     float_ops.Requantize: Signature(1),
     float_ops.Elementwise: Signature(1, {}, _known_function),

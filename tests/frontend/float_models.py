@@ -24,6 +24,7 @@ TIMM: dict[str, dict[str, object]] = {
     "vit_base_patch16_siglip_224": {},
     "vit_base_patch16_siglip_gap_224": {},
     "naflexvit_base_patch16_par_gap": {},
+    "vit_tiny_patch16_224": {"qk_norm": True},
 }
 #: Classes of transformers and of their configurations.
 TRANSFORMERS = {

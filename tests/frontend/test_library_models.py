@@ -17,7 +17,7 @@ from float_models import (
     transformers_model,
     with_random_weights,
 )
-from own_vits import own_vits
+from own_vits import ChannelsLastPatches, ClassAndMean, EinsumAttention, OwnVit, PreNorm, own_vits
 from torch import Tensor, nn
 
 from qvit_hls.errors import QvitError
@@ -102,29 +102,49 @@ def test_torchvision_s_vit_is_imported_and_fused() -> None:
     assert sum(isinstance(node.op, f.AttentionScores) for node in graph) == 2
 
 
-def test_normalised_queries_and_keys_are_imported() -> None:
+def test_normalised_queries_and_keys_are_groups_of_channels() -> None:
     graph = imported(*timm_model("vit_tiny_patch16_224", qk_norm=True), "qk_norm")
-    assert sum(len(node.shape) == 3 for node in graph if isinstance(node.op, f.LayerNorm)) == 4
+    assert {node.op.kind for node in graph} <= FUSED
+    assert [node.op.groups for node in graph if isinstance(node.op, f.LayerNorm)] == [1, 3, 3, 1] * 2 + [1]
+
+
+class NormalisedScores(EinsumAttention):
+    """Attention whose scores are normalised, which the engine does not do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(2, (3, 3, -1)).permute(2, 0, 3, 1, 4)
+        return self.out((self.norm(0.5 * q @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(2))
 
 
 def structure_problems(name: str, **changes: object) -> list[str]:
     """What lowering says of a model beside that nothing is quantized yet."""
-    model, images = transformers_model(name) if "Image" in name else timm_model(name, **changes)
+    return problems_of_structure(
+        *(transformers_model(name) if "Image" in name else timm_model(name, **changes))
+    )
+
+
+def problems_of_structure(model: nn.Module, images: Tensor) -> list[str]:
     with pytest.raises(QvitError) as error:
-        lower(run_passes(import_module(model, images, name), FLOAT_PASSES))
+        lower(run_passes(import_module(model, images, "model"), FLOAT_PASSES))
     unquantized = "its value is not quantized; put a quantizer behind it."
     return [problem for problem in error.value.problems if not problem.endswith(unquantized)]
 
 
 def test_lowering_names_what_computes_and_not_what_only_moves_its_data() -> None:
-    per_head = "it normalises values of shape [3, 5, 16]; the engine normalises whole tokens."
     product = "the product is not part of an attention of the form softmax(scale * q k^T) v over heads."
-    assert structure_problems("vit_tiny_patch16_224", qk_norm=True, depth=1) == [
-        f"blocks.0.attn.q_norm: {per_head}",
-        f"blocks.0.attn.k_norm: {per_head}",
-        f"blocks.0.attn.matmul: {product}",
-        "blocks.0.attn.scale: the factor does not follow a linear layer or attention scores directly.",
-        f"blocks.0.attn.matmul_1: {product}",
+    block = PreNorm(nn.GELU())
+    block.attention = NormalisedScores()
+    model = OwnVit(ChannelsLastPatches(), [block], ClassAndMean()).eval()
+    assert problems_of_structure(model, randn(3, 3, 8, 8)) == [
+        "blocks.0.attention.scale: the factor does not follow a linear layer or attention scores directly.",
+        f"blocks.0.attention.matmul: {product}",
+        "blocks.0.attention.norm: it normalises values of shape [3, 5, 5]; the engine normalises whole "
+        "tokens.",
+        f"blocks.0.attention.matmul_1: {product}",
     ]
 
 

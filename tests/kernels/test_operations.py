@@ -27,6 +27,11 @@ def rounded(real: np.ndarray, qmax: int) -> np.ndarray:
     return np.clip(np.floor(real + 0.5), -qmax, qmax).astype(np.int64)
 
 
+def divisors(channels: int) -> list[int]:
+    """Into how many groups channels may be normalised, an even number in each; 1 for all."""
+    return [1, *(n for n in range(2, channels // 2 + 1) if channels % (2 * n) == 0)]
+
+
 class OperationContract:
     """What holds for every operation; a subclass says which one, and draws graphs around it."""
 
@@ -131,8 +136,9 @@ class TestEmbed(OperationContract):
 
     def graph(self, draw: st.DrawFn, builder: GraphBuilder) -> Graph:
         builder.patches(grid=(draw(st.integers(1, 4)), draw(st.integers(1, 4))))
-        saturating = draw(st.booleans())
-        x = builder.embed(draw(st.integers(1, 30)), prefix=draw(st.integers(0, 9)), saturating=saturating)
+        normalised, saturating = draw(st.booleans(), label="normalised"), draw(st.booleans())
+        prefix = draw(st.integers(0, 9))
+        x = builder.embed(draw(st.integers(1, 30)), prefix, saturating=saturating, normalised=normalised)
         if draw(st.booleans(), label="more tokens in front of the stream"):
             tokens, channels = builder.shape(x)
             constant = np.zeros((tokens + draw(st.integers(1, 9)), channels), np.int32)
@@ -175,7 +181,8 @@ class TestLayerNorm(OperationContract):
         x = builder.embed(width, saturating=draw(st.booleans()))
         epsilon = draw(st.sampled_from([1, 1000, 1 << 20, 1 << 44]))
         for layer in range(draw(st.integers(1, 3))):
-            norm = builder.norm(f"norm{layer}", x, epsilon, shifted=draw(st.booleans()))
+            groups = draw(st.sampled_from(divisors(width)), label="groups")
+            norm = builder.norm(f"norm{layer}", x, epsilon, shifted=draw(st.booleans()), groups=groups)
             x = builder.residual(f"sum{layer}", x, norm)
         return builder.finish_stream(x)
 

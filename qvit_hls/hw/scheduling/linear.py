@@ -10,7 +10,7 @@ from qvit_hls.hw.descriptor import Descriptor, Destination, DigitSource, Memory,
 from qvit_hls.hw.gemm_timing import ceil_div
 from qvit_hls.hw.program import RowParameters, StreamedTable, StreamedWeights, StreamItem
 from qvit_hls.hw.scheduling.plan import Part, Plan, PlannedLayer, Region
-from qvit_hls.hw.scheduling.tokens import averaged_in_place, first_token_in_place
+from qvit_hls.hw.scheduling.tokens import add_copy, averaged_in_place, first_token_in_place
 from qvit_hls.hw.scheduling.vector import load_constant
 from qvit_hls.ir import integer_ops as ops
 from qvit_hls.ir.graph import Node
@@ -85,15 +85,29 @@ def _to_tensor(plan: Plan, node: Node, value: Node, memory: Memory, table: np.nd
 
 
 def _to_embedding(plan: Plan, node: Node, embed: Node) -> None:
-    """The constant part is loaded first; the patches are added to it, after the class token."""
+    """The constant part is loaded first; the layer adds to it, after the class token.
+
+    Patches are loaded behind the class token's place. Any other operand begins with its first token, so the
+    sum has a tensor of its own, and is copied behind the class token.
+    """
     assert isinstance(embed.op, ops.Embed)
     tokens, channels = embed.shape
+    constant, offset = embed.op.constant, embed.op.offset
     y = Region(plan.tensor(embed.name, Memory.WIDE, tokens, channels), channels)
-    load_constant(plan, f"{embed.name}.constant", embed.op.constant, y)
     everything = np.arange(channels)
     parts = (Part(embed.name, channels),)
-    target = Target(y, Destination.WIDE_ADD, parts, everything, everything, first_token=embed.op.offset)
-    add_weight_layer(plan, node, target, qmax=embed.op.qmax)
+    in_place = not offset or isinstance(plan.graph[node.inputs[0]].op, ops.Patches)
+    if in_place:
+        load_constant(plan, f"{embed.name}.constant", constant, y)
+        target = Target(y, Destination.WIDE_ADD, parts, everything, everything, first_token=offset)
+        add_weight_layer(plan, node, target, qmax=embed.op.qmax)
+    else:
+        x = Region(plan.tensor(f"{embed.name}.tokens", Memory.WIDE, tokens - offset, channels), channels)
+        load_constant(plan, f"{embed.name}.added", constant[offset:], x)
+        target = Target(x, Destination.WIDE_ADD, (), everything, everything)
+        add_weight_layer(plan, node, target, qmax=embed.op.qmax)
+        load_constant(plan, f"{embed.name}.constant", constant[:offset], y)
+        add_copy(plan, embed.name, x, (0, offset), tokens - offset, y, parts)
     plan.values[embed.name] = [y]
 
 

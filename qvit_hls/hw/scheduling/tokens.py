@@ -57,7 +57,7 @@ def plan_concat_tokens(plan: Plan, node: Node) -> None:
         last = index == len(node.inputs) - 1  # then all of it is there
         if x is not None:
             trace = (Part(node.name, channels),) if last else ()
-            _add_copy(plan, f"{node.name}[{index}]", x, (0, first), count, y, trace)
+            add_copy(plan, f"{node.name}[{index}]", x, (0, first), count, y, trace)
         first += count
     plan.values[node.name] = [y]
 
@@ -80,7 +80,7 @@ def plan_embed(plan: Plan, node: Node) -> None:
     y = Region(plan.tensor(node.name, Memory.WIDE, tokens, channels), channels)
     if offset:
         load_constant(plan, f"{node.name}.constant", node.op.constant[:offset], y)
-    _add_copy(plan, node.name, x, (0, offset), tokens - offset, y, (Part(node.name, channels),))
+    add_copy(plan, node.name, x, (0, offset), tokens - offset, y, (Part(node.name, channels),))
     plan.values[node.name] = [y]
 
 
@@ -124,11 +124,11 @@ def _copy_tokens(plan: Plan, node: Node, first: int) -> None:
         return
     tokens, channels = node.shape
     y = Region(plan.tensor(node.name, Memory.WIDE, tokens, channels), channels)
-    _add_copy(plan, node.name, x, (first, 0), tokens, y, (Part(node.name, channels),))
+    add_copy(plan, node.name, x, (first, 0), tokens, y, (Part(node.name, channels),))
     plan.values[node.name] = [y]
 
 
-def _add_copy(
+def add_copy(
     plan: Plan, name: str, x: Region, first: tuple[int, int], tokens: int, y: Region, parts: tuple[Part, ...]
 ) -> None:
     """Copy tokens one by one, each as a mean of one token.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from qvit_hls.hw.descriptor import Descriptor, Destination, Memory, Scaling, Unit
@@ -56,36 +58,46 @@ def load_constant(plan: Plan, name: str, codes: np.ndarray, y: Region) -> None:
 
 
 def plan_layer_norm(plan: Plan, node: Node) -> None:
-    """Normalise from the residual stream into the activation memory."""
+    """Normalise from the residual stream into the activation memory; a layer for each group of channels."""
     assert isinstance(node.op, ops.IntegerLayerNorm)
-    x = plan.residual(node, node.inputs[0])
-    if x is None:
+    whole = plan.residual(node, node.inputs[0])
+    if whole is None:
         return
     tokens, channels = node.shape
-    shifts = node.op.shifts
-    y = Region(plan.tensor(node.name, Memory.ACTIVATION, tokens, channels), channels)
-    plan.add(
-        PlannedLayer(
-            node.name,
-            Descriptor(
-                unit=Unit.LAYER_NORM,
-                tokens=tokens,
-                k=channels,
-                rows=channels if _added_throughout(plan, x, tokens) else 0,
-                multiplier=node.op.multiplier,
-                shift=node.op.exponent,
-                qmax=node.op.qmax,
-                table_entries=0 if shifts is None else channels,
-                epsilon_low=node.op.epsilon & 0xFFFFFFFF,
-                epsilon_high=node.op.epsilon >> 32,
-            ),
-            x=x,
-            y=y,
-            stream=() if shifts is None else (StreamedTable(shifts.astype(np.int8)),),
-            parts=(Part(node.name, channels),),
+    groups, width = node.op.groups, channels // node.op.groups
+    if groups > 1 and width % plan.config.drain_rows:
+        plan.problems.append(
+            f"{node.name}: it normalises groups of {width} channels; this engine takes "
+            f"{plan.config.drain_rows} at once, so there must be a multiple of that in each"
         )
-    )
-    plan.values[node.name] = [y]
+        return
+    result = Region(plan.tensor(node.name, Memory.ACTIVATION, tokens, channels), channels)
+    for group in range(groups):
+        first = group * width
+        shifts = None if node.op.shifts is None else node.op.shifts[first : first + width]
+        x = replace(whole, channels=width, column=whole.column + first)
+        plan.add(
+            PlannedLayer(
+                node.name if groups == 1 else f"{node.name}[{group}]",
+                Descriptor(
+                    unit=Unit.LAYER_NORM,
+                    tokens=tokens,
+                    k=width,
+                    rows=width if _added_throughout(plan, x, tokens) else 0,
+                    multiplier=node.op.multiplier,
+                    shift=node.op.exponent,
+                    qmax=node.op.qmax,
+                    table_entries=0 if shifts is None else width,
+                    epsilon_low=node.op.epsilon & 0xFFFFFFFF,
+                    epsilon_high=node.op.epsilon >> 32,
+                ),
+                x=x,
+                y=replace(result, channels=width, column=first),
+                stream=() if shifts is None else (StreamedTable(shifts.astype(np.int8)),),
+                parts=(Part(node.name, width, start=first),),
+            )
+        )
+    plan.values[node.name] = [result]
 
 
 def plan_requantize(plan: Plan, node: Node) -> None:

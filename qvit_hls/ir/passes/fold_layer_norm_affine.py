@@ -33,7 +33,7 @@ def fold_layer_norm_affine(graph: Graph) -> Graph:
             assert isinstance(op, Linear)
             bias = op.weight @ shift + (0.0 if op.bias is None else op.bias)
             changed[reader.name] = replace(reader, op=replace(op, weight=op.weight * gain, bias=bias))
-        changed[node.name] = replace(node, op=LayerNorm(node.op.eps))
+        changed[node.name] = replace(node, op=LayerNorm(node.op.eps, groups=node.op.groups))
     return substitute(graph, {name: [node] for name, node in changed.items()})
 
 
