@@ -17,6 +17,7 @@ _RECORD = 4 * DESCRIPTOR_WORDS
 
 Change = Callable[[ProgramLayer, Subject], dict[str, int]]
 Condition = Callable[[ProgramLayer, Subject], bool]
+Places = Callable[[ProgramLayer, Subject], list[ProgramLayer]]
 
 
 def _with_words(subject: Subject, layer: ProgramLayer, words: dict[str, int]) -> dict[str, bytes]:
@@ -36,13 +37,13 @@ def _fault(
     condition: Condition,
     needs: str,
     *,
-    shown_after: int = 0,
+    shown_in: Places = lambda layer, subject: [layer],
     variant: Variant = "functional",
 ) -> DataFault:
     """Other words in the middle one of the layers that meet a condition.
 
     Args:
-        shown_after: how many layers later the change must show first.
+        shown_in: the layers in one of which the change must show first.
     """
 
     def choose(subject: Subject) -> Planting:
@@ -51,11 +52,25 @@ def _fault(
             place = f"{layer.name}: " + ", ".join(
                 f"{key} {layer.words.get(key, layer.unit)} -> {value}" for key, value in words.items()
             )
-            shown = subject.shown(subject.layers[layer.index + shown_after])
-            return Planting(_with_words(subject, layer, words), place, frozenset([shown]))
+            shown = frozenset(subject.shown(other) for other in shown_in(layer, subject))
+            return Planting(_with_words(subject, layer, words), place, shown)
         raise NotInProjectError(f"needs {needs}")
 
     return DataFault(name, "descriptor", what, choose, variant)
+
+
+def _softmaxes(layer: ProgramLayer, subject: Subject) -> list[ProgramLayer]:
+    """The softmax of the same scores, or in the next image the first: the banks have changed turns."""
+    all_of_them = [other for other in subject.layers if other.unit == "softmax"]
+    own = (other for other in all_of_them if other.index > layer.index and other.head == layer.head)
+    return [next(own), all_of_them[0]]
+
+
+def _contexts(layer: ProgramLayer, subject: Subject) -> list[ProgramLayer]:
+    """The product with the values of the same head."""
+    behind = subject.layers[layer.index :]
+    products = (other for other in behind if other.words["scaling"] == Scaling.RECIPROCAL)
+    return [next(other for other in products if other.head == layer.head)]
 
 
 def _epsilon(subject: Subject) -> Planting:
@@ -63,7 +78,8 @@ def _epsilon(subject: Subject) -> Planting:
     norms = [layer for layer in subject.layers if layer.unit == "layer_norm"]
     for layer in from_the_middle(norms):
         op = subject.graph[layer.node].op
-        assert isinstance(op, ops.IntegerLayerNorm)
+        if not isinstance(op, ops.IntegerLayerNorm) or op.groups > 1:
+            continue
         for bit in range(24, 46):
             changed = replace(op, epsilon=op.epsilon ^ (1 << bit))
             try:
@@ -113,9 +129,9 @@ def _written_by_rows(layer: ProgramLayer, subject: Subject) -> bool:
 
 def _saturating(layer: ProgramLayer, subject: Subject) -> bool:
     """A LayerNorm with a result beyond half of its bound."""
-    return layer.unit == "layer_norm" and bool(
-        (abs(subject.values[layer.node]) > layer.words["qmax"] // 2).any()
-    )
+    if layer.unit != "layer_norm":
+        return False
+    return bool((abs(subject.normalized(layer)) > layer.words["qmax"] // 2).any())
 
 
 _FROM_STREAM = _gemm(digit_source=0)
@@ -196,7 +212,7 @@ DESCRIPTOR_FAULTS = (
         lambda layer, subject: {"destination": int(Destination.WIDE)},
         to(Destination.SCORES),
         "attention",
-        shown_after=1,
+        shown_in=_softmaxes,
     ),
     _fault(
         "bound-half",
@@ -225,7 +241,7 @@ DESCRIPTOR_FAULTS = (
         lambda layer, subject: {"multiplier": layer.words["multiplier"] // 2},
         _is("softmax"),
         "attention",
-        shown_after=1,
+        shown_in=_contexts,
     ),
     _fault(
         "rows8-zero",

@@ -235,7 +235,7 @@ def _norm_shift(subject: Subject) -> Planting:
     """The lowest bit of the shift of the channel that reaches furthest."""
     layers = [layer for layer in subject.layers if shifted(layer, subject)]
     for layer in from_the_middle(layers):
-        codes = np.abs(subject.values[layer.node])
+        codes = np.abs(subject.normalized(layer))
         channel = int(codes.reshape(-1, codes.shape[-1]).max(axis=0).argmax())
         offset = subject.stream.table_entry(layer.name, channel)
         where = f"{layer.name}, channel {channel}"

@@ -108,6 +108,11 @@ class Subject:
         values = self.graph.with_nodes(nodes).run(images)
         return {name: value.numpy() for name, value in values.items()}
 
+    def normalized(self, layer: ProgramLayer) -> np.ndarray:
+        """Codes ``[images, tokens, k]`` of a LayerNorm, or of one group of its channels."""
+        first = (layer.head or 0) * layer.words["k"]
+        return self.values[layer.node][..., first : first + layer.words["k"]]
+
     def shown(self, layer: ProgramLayer) -> str:
         """The first layer that is compared from this one on: itself, where its result is in the trace."""
         traced = {tensor.layer for tensor in self.layout.tensors}
