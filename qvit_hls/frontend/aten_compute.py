@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import fx
 
-from qvit_hls.frontend.builder import Folded, GraphBuilder, Symbol, Unsupported, Value
+from qvit_hls.frontend.builder import Folded, GraphBuilder, Symbol, Unsupported, Value, to_array
 from qvit_hls.frontend.registry import axis_without_batch, handles, require
 from qvit_hls.ir import float_ops as ops
+from qvit_hls.ir.passes.fold_pixel_convolutions import is_pixel_convolution
 from qvit_hls.ir.tables import QUICK_GELU_FACTOR
 
 # ---------------------------------------------------------------- layers
@@ -156,12 +157,50 @@ def _hides_nothing(mask: Value) -> bool:
 @handles("aten.add.Tensor")
 def _add(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float, alpha: float = 1) -> Value:
     require(alpha == 1, "with alpha")
+    return _sum(b, x, y)
+
+
+@handles("aten.sub.Tensor")
+def _sub(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float, alpha: float = 1) -> Value:
+    require(alpha == 1, "with alpha")
+    return _sum(b, x, b.emit(ops.Scale(np.array(-1.0)), y) if isinstance(y, Symbol) else _negative(y))
+
+
+def _sum(b: GraphBuilder, x: Value | float, y: Value | float) -> Symbol:
     if not isinstance(x, Symbol):
         x, y = y, x
     assert isinstance(x, Symbol)  # the importer folds what is all constant
     if isinstance(y, int | float) and y == 0:  # what sum() of a list begins with
         return x
+    if not isinstance(y, Symbol):
+        image = _colours(b, x, 1.0, y)
+        if image is not None:
+            return image
     return b.emit(ops.Add(), x, _operand(b, x, y))
+
+
+def _negative(y: Folded | float) -> Folded | float:
+    return Folded(-y.tensor, y.origin) if isinstance(y, Folded) else -y
+
+
+def _colours(b: GraphBuilder, x: Symbol, factor: Value | float, term: Value | float) -> Symbol | None:
+    """``factor * x + term``, constants for each colour of the image, as a convolution of single pixels.
+
+    None where ``x`` is not the image, or they are not.
+    """
+    image = b.node(x.name)
+    if not (isinstance(image.op, ops.Input) or is_pixel_convolution(image)) or len(x.shape) != 3:
+        return None
+    values = []
+    for value in (factor, term):
+        tensor = value.tensor if isinstance(value, Folded) else torch.tensor(float(value))  # type: ignore[arg-type]
+        array = to_array(b.strip_batch(tensor, 4))
+        if array.size != 1 and array.shape != (x.shape[0], 1, 1):
+            return None
+        values.append(np.broadcast_to(array.reshape(-1), x.shape[:1]))
+    weight = np.diag(values[0])[:, :, None, None].astype(np.float32)
+    bias = None if not values[1].any() else np.array(values[1])
+    return b.emit(ops.Conv2d(weight, (1, 1), bias), x)
 
 
 def _operand(b: GraphBuilder, x: Symbol, y: Value | float) -> Symbol:
@@ -184,6 +223,8 @@ def _mul(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float) -> 
         gated = _gated_by_itself(b, x, y) or _gated_by_itself(b, y, x)
         if gated is not None:
             return gated
+    elif x.is_plain and (image := _colours(b, x, y, 0.0)) is not None:
+        return image
     return b.emit_along(ops.Scale(_factor(b, x, y)), x)
 
 
@@ -208,6 +249,11 @@ def _gated_by_itself(b: GraphBuilder, x: Symbol, gate: Symbol) -> Symbol | None:
 def _div(b: GraphBuilder, node: fx.Node, x: Value | float, y: Value | float) -> Value:
     if not isinstance(x, Symbol):
         raise Unsupported("by a value that depends on the input")
+    if not isinstance(y, Symbol):
+        inverse = Folded(1.0 / y.tensor, y.origin) if isinstance(y, Folded) else 1.0 / y
+        image = _colours(b, x, inverse, 0.0)
+        if image is not None:
+            return image
     return b.emit(ops.Scale(1.0 / _factor(b, x, y)), x)
 
 

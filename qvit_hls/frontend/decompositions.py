@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 aten = torch.ops.aten
 
@@ -75,6 +75,26 @@ def _unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     if step != size or x.shape[axis] % size:
         return NotImplemented
     return x.reshape(*x.shape[:axis], -1, size, *x.shape[axis + 1 :]).movedim(axis + 1, -1)
+
+
+def add_what_is_stacked(graph: fx.Graph) -> None:
+    """``torch.stack(values, d).sum(d)`` of a traced program as sums of two, in place."""
+    for node in list(graph.nodes):
+        if node.target is not aten.sum.dim_IntList or len(node.args) < 2 or node.args[2:3] == (True,):
+            continue
+        stacked, dimensions = node.args[:2]
+        if stacked.target is not aten.stack.default:
+            continue
+        rank = stacked.meta["val"].dim()
+        along = (stacked.args[1] if len(stacked.args) > 1 else 0) % rank
+        if [d % rank for d in dimensions] != [along]:
+            continue
+        total, *others = stacked.args[0]
+        with graph.inserting_before(node):
+            for value in others:
+                total = graph.call_function(aten.add.Tensor, (total, value))
+                total.meta = dict(node.meta)
+        node.replace_all_uses_with(total)
 
 
 DECOMPOSITIONS: Mapping[torch._ops.OpOverload, Callable[..., Tensor]] = {

@@ -21,7 +21,7 @@ from torch.export.graph_signature import InputKind
 from qvit_hls.errors import QvitError
 from qvit_hls.frontend import aten_compute, aten_layout, quantizers
 from qvit_hls.frontend.builder import Folded, GraphBuilder, Result, Symbol, Unsupported, Value, to_array
-from qvit_hls.frontend.decompositions import DECOMPOSITIONS
+from qvit_hls.frontend.decompositions import DECOMPOSITIONS, add_what_is_stacked
 from qvit_hls.frontend.registry import (
     HANDLERS,
     KEEP_TRACK_OF_BATCH,
@@ -100,6 +100,7 @@ class _Walk:
     """One pass over the operators of an exported program."""
 
     def __init__(self, program: ExportedProgram) -> None:
+        add_what_is_stacked(program.graph)
         program.graph.eliminate_dead_code()
         self.program = program
         self.builder = GraphBuilder(_BATCH)

@@ -16,6 +16,7 @@ from qvit_hls.ir.passes.constant_queries import constant_queries
 from qvit_hls.ir.passes.eliminate_dead import eliminate_dead
 from qvit_hls.ir.passes.fold_layer_norm_affine import fold_layer_norm_affine
 from qvit_hls.ir.passes.fold_layer_scale import fold_layer_scale
+from qvit_hls.ir.passes.fold_pixel_convolutions import fold_pixel_convolutions
 from qvit_hls.ir.passes.fuse_attention import fuse_attention
 from qvit_hls.ir.passes.group_row_precisions import group_row_precisions
 from qvit_hls.ir.passes.legalize_patch_embedding import legalize_patch_embedding
@@ -45,6 +46,7 @@ FLOAT_PASSES: Sequence[Pass] = (
     fold_layer_scale,
     patches_from_layout,
     legalize_patch_embedding,
+    fold_pixel_convolutions,
     tokens_of_embeddings,
     constant_queries,
     unmix_talking_heads,

@@ -158,11 +158,12 @@ class OwnVit(nn.Module):
     def __init__(self, patches: nn.Module, blocks: list[nn.Module], head: nn.Module) -> None:
         super().__init__()
         self.patches, self.blocks, self.head = patches, nn.ModuleList(blocks), head
+        self.register_buffer("mean", torch.tensor([0.1, -0.2, 0.3]).view(3, 1, 1))
         self.token = nn.Parameter(torch.zeros(1, 1, CHANNELS))
         self.register_buffer("position", torch.linspace(-1, 1, 5 * CHANNELS).view(1, 5, CHANNELS).sin())
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.patches(images)
+        x = self.patches((images - self.mean) / 0.3)
         x = torch.cat([self.token.repeat(len(x), 1, 1), x], dim=1) + self.position
         for block in self.blocks:
             x = block(x)

@@ -67,6 +67,27 @@ def test_blocks_that_overlap_or_leave_out_pixels_are_refused(options: dict[str, 
     )
 
 
+@pytest.mark.parametrize("dimension", [0, 1, -1])
+def test_what_is_stacked_and_summed_is_added(dimension: int) -> None:
+    check(lambda x: torch.stack([x, x.relu(), x + 1], dimension).sum(dimension), 4, 5)
+
+
+def test_stacks_that_are_summed_otherwise_are_refused() -> None:
+    problems = problems_of(lambda x: torch.stack([x, x.relu()], 1).sum(2), 4, 5)
+    assert "the model itself: aten.sum.dim_IntList is not supported." in problems
+
+
+def test_an_image_is_normalised_within_the_network() -> None:
+    mean, deviation = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.tensor([[[0.2]], [[0.3]], [[0.1]]])
+    check(lambda x: (x - mean) / deviation, 3, 4, 4)
+    check(lambda x: 2 * x - 1, 3, 4, 4)
+    check(lambda x: (x / 255 - mean[None]) * deviation[None], 3, 4, 4)
+
+
+def test_differences_of_two_values() -> None:
+    check(lambda x: x.relu() - x, 4, 5)
+
+
 def test_sums_begin_with_zero() -> None:
     check(lambda x: torch.as_tensor(sum([x, x])).relu(), 4, 5)
 
