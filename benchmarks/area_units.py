@@ -184,22 +184,25 @@ UNITS: tuple[Unit, ...] = (
             for tokens, channels in ((8, 1), (8, 2), (TOKENS, 2))
         ),
     ),
-    replace(
-        _unit(
-            "layer_norm",
-            *(
-                {
-                    "T_N": tokens,
-                    "MAX_TOKENS": 197,
-                    "MAX_CHANNELS": 192,
-                    "CHANNELS": channels,
-                    "SHIFTS": shifts,
-                }
-                for tokens, channels in ((8, 1), (8, 2), (16, 2))
-                for shifts in (0, 1)
+    *(
+        replace(
+            _unit(
+                "layer_norm",
+                *(
+                    {
+                        "T_N": tokens,
+                        "MAX_TOKENS": 197,
+                        "MAX_CHANNELS": 192,
+                        "CHANNELS": channels,
+                        parameter: there,
+                    }
+                    for tokens, channels in ((8, 1), (8, 2), (16, 2))
+                    for there in (0, 1)
+                ),
             ),
-        ),
-        name="layer_norm_shifts",
+            name=f"layer_norm_{parameter.lower()}",
+        )
+        for parameter in ("SHIFTS", "PASSES")
     ),
     _unit("softmax", *({"T_N": lanes, "MAX_TOKENS": 197, "KEYS": 2} for lanes in (8, TOKENS))),
     _unit("mean_tokens", {"T_N": TOKENS, "MAX_TOKENS": 197}),
