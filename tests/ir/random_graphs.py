@@ -102,6 +102,7 @@ def integer_vit(v: VitShape) -> Graph:
             16 - v.bits + int(rng.integers(3)),
             qmax,
             rng.integers(0, 8, dim).astype(np.uint8) if rng.random() < 0.5 else None,
+            v.heads if rng.random() < 0.5 else 1,
         )
         return b.add(name, op, x, quant=quant(qmax))
 
@@ -133,6 +134,9 @@ def integer_vit(v: VitShape) -> Graph:
         table = rng.integers(-qmax, qmax + 1, 255).astype(np.int16)
         y = b.add(f"{p}.mlp.act", i.Table(table), y, quant=quant(qmax))
         x = b.add(f"{p}.add2", i.IntegerAdd(wide), x, linear(f"{p}.mlp.fc2", y, dim, wide))
+        requantize = i.IntegerRequantize(int(rng.integers(0, 1 << 16)), int(rng.integers(1, 32)), qmax)
+        y = b.add(f"{p}.operand", requantize, x, quant=quant(qmax))
+        x = b.add(f"{p}.add3", i.IntegerAdd(wide), x, linear(f"{p}.adapter", y, dim, wide))
     last, some = b.add("last", i.TakeToken(tokens - 1), x), b.add("some", i.Slice(0, 0, tokens), x)
     x = norm("norm", b.add("joined", i.ConcatTokens(), last, some))
     if v.class_token:
@@ -173,7 +177,9 @@ def float_graph(seed: int, dims: tuple[int, int]) -> Graph:
     y = b.add("context", f.AttentionContext(heads), s, y)
     y = b.add("act", f.Elementwise("gelu"), b.add("scale", f.Scale(array()), y))
     y = b.add("product", f.MatMul(), b.add("square", f.Reshape((dim, 7)), y), y)
-    y = b.add("mean", f.MeanTokens(), b.add("plain_norm", f.LayerNorm(1e-5), y))
+    y = b.add("plain_norm", f.LayerNorm(1e-5), b.add("norm_of_heads", f.LayerNorm(1e-5, groups=heads), y))
+    y = b.add("operand", f.Requantize(), b.add("mean", f.MeanTokens(), y))
+    few = b.add("joined", f.ConcatChannels(), few, few)
     return b.graph(
         b.add("take", f.TakeToken(0), b.add("scale_channels", f.Scale(array(dim)), y)), "norm", few
     )
