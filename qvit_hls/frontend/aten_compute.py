@@ -12,7 +12,6 @@ from torch import fx
 from qvit_hls.frontend.builder import Folded, GraphBuilder, Symbol, Unsupported, Value, to_array
 from qvit_hls.frontend.registry import axis_without_batch, handles, require
 from qvit_hls.ir import float_ops as ops
-from qvit_hls.ir.passes.fold_pixel_convolutions import is_pixel_convolution
 from qvit_hls.ir.tables import QUICK_GELU_FACTOR
 
 # ---------------------------------------------------------------- layers
@@ -189,7 +188,8 @@ def _colours(b: GraphBuilder, x: Symbol, factor: Value | float, term: Value | fl
     None where ``x`` is not the image, or they are not.
     """
     image = b.node(x.name)
-    if not (isinstance(image.op, ops.Input) or is_pixel_convolution(image)) or len(x.shape) != 3:
+    normalised = isinstance(image.op, ops.Conv2d) and image.op.of_single_pixels
+    if not (isinstance(image.op, ops.Input) or normalised) or len(x.shape) != 3:
         return None
     values = []
     for value in (factor, term):

@@ -91,6 +91,11 @@ class Conv2d(Op):
     row_scale: np.ndarray | None = None
     row_bits: np.ndarray | None = None
 
+    @property
+    def of_single_pixels(self) -> bool:
+        """Whether it is a convolution of 1 x 1 with stride 1."""
+        return self.weight.shape[2:] == (1, 1) and self.stride == (1, 1)
+
     def infer_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         ((c, h, w),) = inputs
         rows, channels, kh, kw = self.weight.shape

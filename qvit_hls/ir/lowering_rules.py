@@ -32,8 +32,6 @@ def _input(context: Lowering, node: Node) -> None:
 
 def _movement(context: Lowering, node: Node) -> None:
     """Patches and the picking and joining of tokens, which leave codes and their meaning alone."""
-    if any(isinstance(context.graph[name].op, ops.Constant) for name in node.inputs):
-        raise Unlowerable("it joins a constant behind tokens that depend on the image; it must be before")
     quants = {context.input_quant(name) for name in node.inputs}
     if len(quants) > 1:
         raise Unlowerable("its inputs are on different grids; what is joined must be on one")

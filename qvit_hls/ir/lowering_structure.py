@@ -60,6 +60,25 @@ def _slice(graph: Graph, node: Node) -> str | None:
     return f"it takes {node.op.stop - node.op.start} of {size} elements of dimension {node.op.axis}"
 
 
+def _conv2d(graph: Graph, node: Node) -> str:
+    assert isinstance(node.op, ops.Conv2d)
+    height, width = node.op.weight.shape[2:]
+    image = graph[node.inputs[0]].shape[1:]
+    if height == width == node.op.stride[0] == node.op.stride[1] and (image[0] % height or image[1] % width):
+        return (
+            f"its patches of {height} x {width} pixels do not divide the image of {image[0]} x {image[1]}; "
+            "take an image whose sides are multiples"
+        )
+    return "a convolution is supported only as patch embedding, its stride equal to its square kernel"
+
+
+def _concat_tokens(graph: Graph, node: Node) -> str | None:
+    constant = [isinstance(graph[name].op, ops.Constant) for name in node.inputs]
+    if constant == sorted(constant, reverse=True):
+        return None
+    return "it joins a constant behind tokens that depend on the image; it must be before"
+
+
 def _matmul(graph: Graph, node: Node) -> str:
     if isinstance(graph[node.inputs[0]].op, ops.Constant):
         return "its queries are the same for every image (attention pooling); the engine computes its queries"
@@ -78,9 +97,8 @@ _OBSTACLES: Mapping[type[Op], Callable[[Graph, Node], str | None]] = {
         "the value is rounded to two grids, or is also read unrounded; "
         "a value must be rounded to one grid for all that read it"
     ),
-    ops.Conv2d: _always(
-        "a convolution is supported only as patch embedding, its stride equal to its square kernel"
-    ),
+    ops.Conv2d: _conv2d,
+    ops.ConcatTokens: _concat_tokens,
     ops.MatMul: _matmul,
     ops.ConcatChannels: _always("it joins channels for other readers than linear layers"),
     ops.Scale: _always("the factor does not follow a linear layer or attention scores directly"),

@@ -12,6 +12,7 @@ from enum import Enum
 from qvit_hls.errors import QvitError
 from qvit_hls.ir import float_ops as ops
 from qvit_hls.ir.graph import Graph, Node, Op
+from qvit_hls.ir.lowering_structure import explained_by, structural_obstacle
 from qvit_hls.quant.levels import (
     MAX_ACTIVATION_BITS,
     MAX_RESIDUAL_BITS,
@@ -268,6 +269,8 @@ def _sum(users: Mapping[str, list[Node]], inner: set[str], node: Node) -> Node:
 
 
 def _problems(graph: Graph, aliases: Mapping[str, str]) -> Iterator[str]:
+    reported: set[str] = set()
+    unknown: list[Node] = []
     for node in graph:
         if node.quant is not None:
             yield (
@@ -279,7 +282,13 @@ def _problems(graph: Graph, aliases: Mapping[str, str]) -> Iterator[str]:
                 f"{node.name}: its weights are quantized already; post-training quantization starts from a "
                 "float network."
             )
-        if not isinstance(node.op, _KNOWN) and node.name not in aliases:
+        if obstacle := structural_obstacle(graph, node):
+            reported.add(node.name)
+            yield f"{node.name}: {obstacle}."
+        elif not isinstance(node.op, _KNOWN) and node.name not in aliases:
+            unknown.append(node)
+    for node in unknown:
+        if not explained_by(graph, node, reported):
             yield f"{node.name}: operation {node.op.kind} has no integer counterpart here."
 
 

@@ -93,7 +93,7 @@ def test_all_that_cannot_be_placed_is_said_at_once(graph: Graph) -> None:
         "float network.",
         f"{nodes[norm].name}: its value has a grid already; post-training quantization starts from a float "
         "network.",
-        "odd: operation scale has no integer counterpart here.",
+        "odd: the factor does not follow a linear layer or attention scores directly.",
     )
 
 

@@ -29,16 +29,13 @@ def _next(graph: Graph) -> list[Node] | None:
         if not isinstance(node.op, Patches):
             continue
         pixels, layers = structure.producer(node), structure.users(node)
-        if not is_pixel_convolution(pixels) or pixels.quant is not None or node.quant is not None:
+        if not isinstance(pixels.op, Conv2d) or not pixels.op.of_single_pixels:
+            continue
+        if pixels.quant is not None or node.quant is not None:
             continue
         if all(isinstance(layer.op, Linear) and layer.op.row_scale is None for layer in layers):
             return [replace(node, inputs=pixels.inputs), *(_folded(layer, pixels) for layer in layers)]
     return None
-
-
-def is_pixel_convolution(node: Node) -> bool:
-    """Whether a node is a convolution of 1 x 1 with stride 1."""
-    return isinstance(node.op, Conv2d) and node.op.weight.shape[2:] == (1, 1) and node.op.stride == (1, 1)
 
 
 def _folded(layer: Node, pixels: Node) -> Node:

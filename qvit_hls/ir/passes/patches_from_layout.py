@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from qvit_hls.ir.float_ops import Input, Linear, Patches
+from qvit_hls.ir.float_ops import Conv2d, Input, Linear, Patches
 from qvit_hls.ir.graph import Graph, Node
 from qvit_hls.ir.passes.eliminate_dead import eliminate_dead
-from qvit_hls.ir.passes.fold_pixel_convolutions import is_pixel_convolution
 from qvit_hls.ir.passes.layout_indices import MOVEMENT, moved
 from qvit_hls.ir.passes.linear_rows import take_columns
 from qvit_hls.ir.passes.rewrite import Structure, substitute
@@ -64,7 +63,8 @@ def _patches(structure: Structure, node: Node) -> tuple[Node, Patches, np.ndarra
             return None
         chain.insert(0, structure.producer(chain[0]))
     image, *steps = chain
-    if not (isinstance(image.op, Input) or is_pixel_convolution(image)) or len(image.shape) != 3:
+    normalised = isinstance(image.op, Conv2d) and image.op.of_single_pixels
+    if not (isinstance(image.op, Input) or normalised) or len(image.shape) != 3:
         return None
     channels, height, width = image.shape
     size = math.isqrt(node.shape[1] // channels)
