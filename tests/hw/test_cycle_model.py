@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from models import network
+from op_graphs import GraphBuilder
 from targets import configuration
 
 from qvit_hls.hw.accelerator import AcceleratorConfig
@@ -47,6 +48,25 @@ def test_a_frame_takes_as_long_as_in_the_schedule_simulation(
     program = scheduled(tile, drain_rows, pooling=pooling)
     shape, tiles = NetworkShape.of_program(program), tiles_of(program)
     assert float(frame_timing(shape, tiles).cycles) == pytest.approx(simulate(shape, tiles).cycles, rel=0.01)
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_norms_of_few_channels_and_operands_of_the_stream_take_what_they_take_there(
+    tile: tuple[int, int, int], groups: int
+) -> None:
+    builder = GraphBuilder(np.random.default_rng(0), activation_bits=7)
+    builder.patches(grid=(9, 10))
+    x = builder.embed(48)
+    for block in range(2):
+        # Behind the second of them, the moments of the sum are no longer there.
+        x = builder.residual(f"sum{block}", x, builder.norm(f"norm{block}", x, groups=groups))
+        x = builder.residual(f"more{block}", x, builder.operand(f"operand{block}", x))
+    graph = builder.finish_stream(x)
+    config = configuration(tile, mac="rtl", drain_rows=2)
+    program = schedule(graph, sized(config, graph, schedule(graph, config)))
+    shape, tiles = NetworkShape.of_program(program), tiles_of(program)
+    assert float(frame_timing(shape, tiles).cycles) == pytest.approx(simulate(shape, tiles).cycles, rel=0.02)
 
 
 def test_causes_add_up_to_the_frame() -> None:

@@ -157,6 +157,18 @@ def test_shifts_add_to_a_layer_norm_what_synthesis_counted() -> None:
         assert after.dsp == before.dsp and shifted["dsp"] == plain["dsp"]
 
 
+def test_what_passes_through_a_layer_norm_is_too_little_to_count() -> None:
+    records = json.loads((AREA / "layer_norm_passes.json").read_text())["records"]
+    assert len(records) == 6
+    for plain, passing in zip(records[::2], records[1::2], strict=True):
+        assert (plain["parameters"]["PASSES"], passing["parameters"]["PASSES"]) == (0, 1)
+        before, after = (
+            sum(record[kind] for kind in ("lut", "srl", "lutram")) for record in (plain, passing)
+        )
+        assert 0 < after - before < 0.01 * before
+        assert (plain["ff"], plain["dsp"]) == (passing["ff"], passing["dsp"])
+
+
 def test_units_that_are_left_out_take_nothing() -> None:
     config = config_of(ENGINES[0])
     without = resources(larger(config, softmax=False, layer_norm=False, mean_tokens=False))

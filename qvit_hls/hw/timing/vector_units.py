@@ -75,7 +75,10 @@ def vector_work(network: NetworkShape, tiles: Tiles) -> VectorWork:
     # Own moments: the second tile's are taken before the first tile's codes.
     latency = np.where(own & several, np.maximum(latency, 2 * groups + 1), latency)
     pace = np.maximum(t_n + 1, np.ceil((t_n + scale + 4) / 2))
-    per_tile = np.where(own, 2 * groups, np.maximum(groups, pace))
+    # From the codes of one token tile to those two later: own moments, scaling, and both tiles' passes.
+    in_turn = np.maximum(2 * groups, t_n + 1)
+    own_pace = np.maximum(in_turn, np.ceil((2 * groups + LAYER_NORM_OWN + scaled + t_n + 1) / 2))
+    per_tile = np.where(own, own_pace, np.maximum(groups, pace))
     per_tile = np.where(softmax, np.maximum(groups, t_n), per_tile)
     first = latency + groups + np.where(norm, coded, 0)
     last = np.where(norm, lead - 1 + scaled + last_tokens + groups + coded, groups - 1)
@@ -94,7 +97,8 @@ def vector_work(network: NetworkShape, tiles: Tiles) -> VectorWork:
         steps=groups + zero,
         per_tile=np.where(by_tile, per_tile, 0.0),
         last=np.where(by_tile, last, once),
-        tail=tail - np.where(own & several, groups, 0.0),
+        # The last token tile has no moments to wait for, and every second one waits for no others'.
+        tail=tail - np.where(own & several, groups + np.where(count % 2, 0.0, own_pace - in_turn), 0.0),
         stream=count * k * beats * tiles.beat_cycles + zero,
         image=image + np.floor(network.first_token / t_n),
     )
