@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import Field, fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -258,6 +258,8 @@ class _Reader:
     ) -> Any:
         """The Python value of one attribute; None after reporting a problem."""
         if item.name not in attributes:
+            if item.default is not MISSING:  # added since the file was written
+                return item.default
             self._report(f"{what} has no attribute {item.name}.")
             self.used_arrays.add(f"{node}/{item.name}")
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -153,10 +155,13 @@ class Features(nn.Module):
 
 
 class OwnVit(nn.Module):
-    """Two blocks over 2 x 2 patches of 8 x 8 images, with a class token."""
+    """Blocks over 2 x 2 patches of 8 x 8 images, with a class token or not."""
 
-    def __init__(self, patches: nn.Module, blocks: list[nn.Module], head: nn.Module) -> None:
+    def __init__(
+        self, patches: nn.Module, blocks: list[nn.Module], head: nn.Module, class_token: bool = True
+    ) -> None:
         super().__init__()
+        self.class_token = class_token
         self.patches, self.blocks, self.head = patches, nn.ModuleList(blocks), head
         self.register_buffer("mean", torch.tensor([0.1, -0.2, 0.3]).view(3, 1, 1))
         self.token = nn.Parameter(torch.zeros(1, 1, CHANNELS))
@@ -164,10 +169,26 @@ class OwnVit(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.patches((images - self.mean) / 0.3)
-        x = torch.cat([self.token.repeat(len(x), 1, 1), x], dim=1) + self.position
+        if self.class_token:
+            x = torch.cat([self.token.repeat(len(x), 1, 1), x], dim=1)
+        x = x + self.position[:, : x.shape[1]]
         for block in self.blocks:
             x = block(x)
         return self.head(x)
+
+
+FUNCTIONS = (nn.ReLU, nn.Hardswish, nn.ELU, nn.ReLU6, nn.Mish, nn.LeakyReLU, nn.Softplus, nn.Tanh, nn.GELU)
+
+
+def any_vit(rng: random.Random) -> tuple[str, nn.Module]:
+    """A combination of these parts, and what they are."""
+    patches = rng.choice([ReshapedPatches, UnfoldedPatches, SlidingPatches, ChannelsLastPatches])
+    kinds = [rng.choice([PreNorm, PostNorm, Parallel, BranchesFirst]) for _ in range(rng.randint(1, 3))]
+    head = rng.choice([ClassAndMean, ClassPlusMean, Pooled, Features])
+    class_token = rng.random() < 0.5
+    blocks: list[nn.Module] = [kind(rng.choice(FUNCTIONS)()) for kind in kinds]
+    names = [patches.__name__, *(kind.__name__ for kind in kinds), head.__name__, f"token: {class_token}"]
+    return ", ".join(names), OwnVit(patches(), blocks, head(), class_token)
 
 
 def own_vits() -> dict[str, nn.Module]:

@@ -82,6 +82,18 @@ def test_every_operation_has_a_complete_signature() -> None:
     assert set(signatures.FUNCTION_NAMES) == set(FUNCTIONS)
 
 
+def test_attributes_that_were_added_since_may_be_left_out(tmp_path: Path) -> None:
+    b = Builder()
+    x = b.add("x", float_ops.Input((3, 4)))
+    x = b.add("norm", float_ops.LayerNorm(1e-5), x)
+    save_graph(b.graph(b.add("scores", float_ops.AttentionScores(2, 0.5), x, x)), tmp_path)
+    before = (tmp_path / "graph.json").read_text()
+    drop(1, "groups", "attributes")(tmp_path)
+    drop(2, "bias", "attributes")(tmp_path)
+    save_graph(load_graph(tmp_path), tmp_path / "again")
+    assert (tmp_path / "again" / "graph.json").read_text() == before
+
+
 def test_arrays_in_any_memory_order_are_written_alike() -> None:
     graph = small_graph()
     node = graph["fc"]

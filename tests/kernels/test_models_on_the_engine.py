@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ from float_models import (
     TIMM,
     TRANSFORMERS,
     own_model,
+    randn,
     timm_model,
     torch_model,
     transformers_model,
+    with_random_weights,
 )
-from own_vits import own_vits
+from own_vits import any_vit, own_vits
+from torch import Tensor, nn
 
 from qvit_hls.flow.quantize import quantize_module
 from qvit_hls.ir.lowering import lower
@@ -44,7 +48,19 @@ def test_a_model_runs_bit_exact(name: str, engine: Engine, tmp_path: Path) -> No
     make = torch_model
     for names, maker in ((TIMM, timm_model), (_TRANSFORMERS, transformers_model), (own_vits(), own_model)):
         make = maker if name in names else make
-    model, images = make(name)
+    check(*make(name), engine, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100))
+def test_any_combination_of_parts_runs_bit_exact(seed: int, engine: Engine, tmp_path: Path) -> None:
+    name, model = any_vit(random.Random(seed))
+    print(name)
+    check(with_random_weights(model), randn(3, 3, 8, 8), engine, tmp_path)
+
+
+def check(model: nn.Module, images: Tensor, engine: Engine, tmp_path: Path) -> None:
+    """Quantize, and compare every layer of every executor."""
     _, quantized = quantize_module(model, images, QuantizationSettings(MinMax()))
     integer = run_passes(lower(quantized.graph), INTEGER_PASSES)
     values = {name: value.numpy() for name, value in integer.run(images[:IMAGES]).items()}
