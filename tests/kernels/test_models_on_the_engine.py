@@ -25,6 +25,7 @@ from qvit_hls.flow.quantize import quantize_module
 from qvit_hls.ir.lowering import lower
 from qvit_hls.ir.pipeline import INTEGER_PASSES, run_passes
 from qvit_hls.ptq.methods import MinMax
+from qvit_hls.ptq.placement import BitWidths
 from qvit_hls.ptq.quantize import QuantizationSettings
 from qvit_hls.verify.rtl.stalls import Stalls
 
@@ -53,7 +54,11 @@ def test_a_model_runs_bit_exact(name: str, engine: Engine, tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100))
-def test_any_combination_of_parts_runs_bit_exact(seed: int, engine: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", ["A5", "A7"])
+def test_any_combination_of_parts_runs_bit_exact(
+    shape: str, seed: int, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    engine = Engine.shared(shape, tmp_path_factory)  # of two rows drained at a time, and of one
     name, model = any_vit(random.Random(seed))
     print(name)
     check(with_random_weights(model), randn(3, 3, 8, 8), engine, tmp_path)
@@ -61,7 +66,9 @@ def test_any_combination_of_parts_runs_bit_exact(seed: int, engine: Engine, tmp_
 
 def check(model: nn.Module, images: Tensor, engine: Engine, tmp_path: Path) -> None:
     """Quantize, and compare every layer of every executor."""
-    _, quantized = quantize_module(model, images, QuantizationSettings(MinMax()))
+    _, quantized = quantize_module(
+        model, images, QuantizationSettings(MinMax(), BitWidths(activation=engine.config.activation_bits))
+    )
     integer = run_passes(lower(quantized.graph), INTEGER_PASSES)
     values = {name: value.numpy() for name, value in integer.run(images[:IMAGES]).items()}
     (image,) = (node.name for node in integer if node.op.kind == "quantized_input")
