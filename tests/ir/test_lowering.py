@@ -8,10 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from float_models import own_model, timm_model
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from own_vits import own_vits
 
 from qvit_hls.errors import QvitError
+from qvit_hls.flow.quantize import quantize_module
 from qvit_hls.frontend.compile import float_graph, integer_graph
 from qvit_hls.ir import float_ops as f
 from qvit_hls.ir import integer_ops as integer
@@ -24,6 +27,8 @@ from qvit_hls.ir.tables import exponent_table, function_table
 from qvit_hls.nets.config import BlockConfig, VitConfig
 from qvit_hls.nets.random import random_model
 from qvit_hls.nets.vit import QuantVisionTransformer
+from qvit_hls.ptq.methods import MinMax
+from qvit_hls.ptq.quantize import QuantizationSettings
 
 seeds = st.integers(0, 999)
 #: Tracing a network takes a second: few examples, and none for shrinking.
@@ -77,9 +82,28 @@ def test_every_integer_operation_is_its_float_operation_rounded(config: VitConfi
     wide values the 16 bits of a multiplier, 2**-16 of the value.
     """
     model = random_model(config, seed)
-    reference = float_graph(model, example(model), "random")
+    check_operations(float_graph(model, example(model), "random"), images(model, 2, seed))
+
+
+@pytest.mark.parametrize("name", own_vits())
+def test_every_integer_operation_of_a_network_quantized_afterwards_is_its_float_operation_rounded(
+    name: str,
+) -> None:
+    model, batch = own_model(name)
+    _, quantized = quantize_module(model, batch, QuantizationSettings(MinMax()))
+    check_operations(quantized.graph, batch)
+
+
+@pytest.mark.usefixtures("importable_timm")
+def test_so_is_every_one_of_normalised_queries_and_keys() -> None:
+    model, batch = timm_model("vit_tiny_patch16_224", qk_norm=True)
+    _, quantized = quantize_module(model, batch, QuantizationSettings(MinMax()))
+    check_operations(quantized.graph, batch)
+
+
+def check_operations(reference: Graph, batch: torch.Tensor) -> None:
     graph = lower(reference)
-    values = graph.run(images(model, 2, seed))
+    values = graph.run(batch)
     for node in graph:
         if not node.inputs or isinstance(node.op, integer.SoftmaxExponents | integer.Embed):
             continue
