@@ -193,7 +193,8 @@ def _colours(b: GraphBuilder, x: Symbol, factor: Value | float, term: Value | fl
         return None
     values = []
     for value in (factor, term):
-        tensor = value.tensor if isinstance(value, Folded) else torch.tensor(float(value))  # type: ignore[arg-type]
+        assert not isinstance(value, Symbol)
+        tensor = value.tensor if isinstance(value, Folded) else torch.tensor(float(value))
         array = to_array(b.strip_batch(tensor, 4))
         if array.size != 1 and array.shape != (x.shape[0], 1, 1):
             return None

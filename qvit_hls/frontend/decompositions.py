@@ -1,7 +1,8 @@
 """Operators that are written in terms of others before the import, where their arguments allow it.
 
-Each is a function of PyTorch that torch.export traces in the operator's place. What it does not cover goes
-on as torch decomposes it, and the importer says what it does not have.
+Each is a function of PyTorch that torch.export traces in the operator's place. For arguments that it does
+not cover it returns NotImplemented, by which torch goes on to the operator itself, and the importer says what
+it lacks.
 """
 
 from __future__ import annotations

@@ -81,7 +81,10 @@ def _concat_tokens(graph: Graph, node: Node) -> str | None:
 
 def _matmul(graph: Graph, node: Node) -> str:
     if isinstance(graph[node.inputs[0]].op, ops.Constant):
-        return "its queries are the same for every image (attention pooling); the engine computes its queries"
+        return (
+            "its queries are the same for every image (attention pooling); the engine has one such query, of "
+            "keys that are a linear layer"
+        )
     return "the product is not part of an attention of the form softmax(scale * q k^T) v over heads"
 
 

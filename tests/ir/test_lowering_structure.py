@@ -27,6 +27,17 @@ def test_patches_that_do_not_divide_the_image() -> None:
     )
 
 
+def test_several_queries_that_are_constant() -> None:
+    draft = Draft(5, 6)
+    draft("split", f.Reshape((5, 3, 2)), draft("k", linear(6, 6), "x"))
+    draft("keys", f.Permute((1, 2, 0)), "split")
+    draft("latent", f.Constant(RNG.standard_normal((3, 2, 2))))
+    assert problems(draft, draft("scores", f.MatMul(), "latent", "keys")) == (
+        "scores: its queries are the same for every image (attention pooling); the engine has one such "
+        "query, of keys that are a linear layer.",
+    )
+
+
 def test_constants_behind_tokens() -> None:
     draft = Draft(4, 6)
     draft("registers", f.Constant(RNG.standard_normal((2, 6))))

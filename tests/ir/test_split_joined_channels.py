@@ -18,7 +18,8 @@ def test_each_part_has_its_columns(parts: int) -> None:
     draft("fc", linear(5, width), "joined")
     after = apply(split_joined_channels, draft.graph("fc"))
     assert kinds(after).count("add") == parts - 1 and "concat_channels" not in kinds(after)
-    biases = [after[f"fc.{i}"].op.bias is not None for i in range(parts)]  # type: ignore[attr-defined]
+    layers = [after[f"fc.{i}"].op for i in range(parts)]
+    biases = [isinstance(op, f.Linear) and op.bias is not None for op in layers]
     assert biases == [True] + [False] * (parts - 1)
 
 
